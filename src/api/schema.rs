@@ -1,0 +1,109 @@
+//! How the schemas differ from what derives alone would give.
+
+use k8s_openapi::{
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps},
+    apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector},
+};
+use kube::CustomResourceExt;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::json;
+
+use super::{BitbucketConnection, ClusterKmsInstance, KmsInstance, UNPROCESSED};
+
+/// The CRDs of all kinds, as the API server should have them.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    let mut all = vec![BitbucketConnection::crd(), KmsInstance::crd(), ClusterKmsInstance::crd()];
+    for crd in &mut all {
+        for version in &mut crd.spec.versions {
+            let root = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+            if let Some(root) = root {
+                strip_derived(root);
+                describe_status(root);
+            }
+        }
+    }
+    all
+}
+
+/// schemars writes `nullable` for every `Option`, and a `default` for every field that may be left out. Without the
+/// first the API server drops a null before the rules run, so that
+/// a field left empty by mistake (`projectId:`) counts as absent. Without the second nothing is written into a spec
+/// that its author didn't write.
+fn strip_derived(schema: &mut JSONSchemaProps) {
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+        JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    };
+    schema.nullable = None;
+    schema.default = None;
+    schema.properties.iter_mut().flatten().for_each(|(_, property)| strip_derived(property));
+    match schema.items.as_mut() {
+        Some(JSONSchemaPropsOrArray::Schema(items)) => strip_derived(items),
+        Some(JSONSchemaPropsOrArray::Schemas(all)) => all.iter_mut().for_each(strip_derived),
+        None => {}
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = schema.additional_properties.as_mut() {
+        strip_derived(values);
+    }
+}
+
+/// Lets every read of an unprocessed object show that nobody has looked at it yet: kstatus would otherwise take an
+/// object without conditions for current.
+fn describe_status(root: &mut JSONSchemaProps) {
+    let Some(status) = root.properties.as_mut().and_then(|properties| properties.get_mut("status")) else {
+        return;
+    };
+    status.default = serde_json::from_value(json!({ "observedGeneration": UNPROCESSED })).ok();
+}
+
+/// The standard conditions: one of each type, merged by type.
+pub(super) fn conditions(generator: &mut SchemaGenerator) -> Schema {
+    let items = generator.subschema_for::<Condition>();
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "items": items,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+    })
+}
+
+/// The standard label selector, with limits that keep the cost of rules low.
+pub(super) fn namespace_selector(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<LabelSelector>()
+}
+
+/// A key of a Secret.
+pub(super) fn secret_key(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 253,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^[-._a-zA-Z0-9]+$')",
+            "message": "must be the name of a key in the Secret: letters, digits, '-', '_' or '.'; leave it out for the default",
+        }],
+    })
+}
+
+/// The address of a KMS.
+pub(super) fn host(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 253,
+        "x-kubernetes-validations": [{
+            "rule": "isURL(self) && url(self).getScheme() in ['https','http'] && url(self).getHostname() != '' && url(self).getEscapedPath() in ['', '/'] && url(self).getQuery().size() == 0 && !self.contains('@') && !self.contains('#') && !self.contains('?')",
+            "message": "host must be an URL such as https://kms.example.com, without path, query or user",
+        }],
+    })
+}
+
+/// The slug of an organization.
+pub(super) fn organization_slug(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 64,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^[a-z0-9]+(-[a-z0-9]+)*$')",
+            "message": "organizationSlug must be the slug of an organization, such as acme (organization settings in the KMS)",
+        }],
+    })
+}

@@ -1,0 +1,10 @@
+//! The rules, pure: no I/O, no async, no clock (now is an argument), no Kubernetes client.
+//!
+//! Each module is one rule or one thing that rules speak about; each can be read and tested alone.
+
+pub mod connection;
+pub mod credential;
+pub mod duration;
+pub mod ownership;
+pub mod scopes;
+pub mod verdict;

@@ -1,0 +1,194 @@
+//! The mark by which the operator recognizes its own connections in the KMS.
+//!
+//! A description in the KMS ends in ` [k8s:<16 hex>:c]`. The digits are a hash of the owner id, namespace and name of
+//! the BitbucketConnection, so that a lost status, a crash between the KMS's write and ours, or a restored backup all
+//! lead back to the one connection. Without the mark, or with another's, nothing is written or deleted.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use super::credential::hex;
+
+/// Longest description that a user may write, in UTF-16 units (the KMS counts as JavaScript does). With the mark's 25
+/// it stays below the 256 that the KMS takes.
+pub const DESCRIPTION_MAX: usize = 200;
+
+/// Who owns connections: by default the uid of the namespace `kube-system`, which is as old and as unique as the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerId(String);
+
+/// Why a text can't be an owner id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an owner id must have 1 to 128 visible ASCII characters, such as a UUID")]
+pub struct BadOwnerId;
+
+impl OwnerId {
+    /// Takes a text as owner id.
+    pub fn new(text: &str) -> Result<Self, BadOwnerId> {
+        let good = (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        if good { Ok(Self(text.to_owned())) } else { Err(BadOwnerId) }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// How a connection came to be the operator's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The operator made it.
+    Created,
+    /// It was there before and was taken over.
+    Adopted,
+}
+
+impl Origin {
+    /// The word in the status.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "Created",
+            Self::Adopted => "Adopted",
+        }
+    }
+
+    /// The letter in the mark.
+    const fn letter(self) -> char {
+        match self {
+            Self::Created => 'c',
+            Self::Adopted => 'a',
+        }
+    }
+}
+
+/// Who a connection belongs to: one BitbucketConnection of one cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner(String);
+
+impl Owner {
+    /// The owner that the object of this namespace and name is.
+    pub fn of(id: &OwnerId, namespace: &str, name: &str) -> Self {
+        let mut hash = Sha256::new();
+        for part in [id.as_str(), namespace, name] {
+            hash.update(part.as_bytes());
+            // None of the three can hold a line feed.
+            hash.update(b"\n");
+        }
+        Self(hex(&hash.finalize()[..8]))
+    }
+
+    /// The mark of this owner's connections.
+    pub fn mark(&self, origin: Origin) -> String {
+        format!("[k8s:{}:{}]", self.0, origin.letter())
+    }
+}
+
+/// Whose connection it is, by its description.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// Ours.
+    Ours(Origin),
+    /// Another object's, or another cluster's.
+    Another,
+    /// It bears no mark.
+    Unmarked,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whose connection a description tells of.
+pub fn ownership(description: &str, owner: &Owner) -> Ownership {
+    match split(description) {
+        (_, Some((digits, origin))) if digits == owner.0 => Ownership::Ours(origin),
+        (_, Some(_)) => Ownership::Another,
+        (_, None) => Ownership::Unmarked,
+    }
+}
+
+/// The description for the KMS: the user's text and the mark. It is trimmed as the KMS trims it, so that what is read
+/// back compares equal.
+pub fn describe(text: &str, owner: &Owner, origin: Origin) -> String {
+    format!("{} {}", text.trim(), owner.mark(origin)).trim().to_owned()
+}
+
+/// A description without its mark.
+pub fn without_mark(description: &str) -> &str {
+    split(description).0
+}
+
+/// Text and mark of a description.
+fn split(description: &str) -> (&str, Option<(&str, Origin)>) {
+    let description = description.trim();
+    let mark = description.rsplit_once("[k8s:").and_then(|(text, mark)| {
+        let (digits, letter) = mark.strip_suffix(']')?.split_once(':')?;
+        let hex = digits.len() == 16 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let origin = match letter {
+            "c" => Origin::Created,
+            "a" => Origin::Adopted,
+            _ => return None,
+        };
+        hex.then_some((text.trim_end(), (digits, origin)))
+    });
+    match mark {
+        Some((text, mark)) => (text, Some(mark)),
+        None => (description, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(name: &str) -> Owner {
+        Owner::of(&OwnerId::new("3c1f").expect("good id"), "team-a", name)
+    }
+
+    #[test]
+    fn a_described_connection_is_recognized() {
+        for text in ["", "Payments", "  Payments \n", "über [k8s:draft]", "a [k8s:0123456789abcdef:c] b"] {
+            let described = describe(text, &owner("payments"), Origin::Created);
+            assert_eq!(ownership(&described, &owner("payments")), Ownership::Ours(Origin::Created), "{described}");
+            assert_eq!(ownership(&described, &owner("other")), Ownership::Another);
+            assert_eq!(without_mark(&described), text.trim());
+            assert_eq!(described, described.trim(), "the KMS trims: it would look like drift for ever");
+        }
+    }
+
+    #[test]
+    fn half_a_mark_is_none() {
+        for text in [
+            "",
+            "x",
+            "[k8s:]",
+            "[k8s:0123456789abcdef]",
+            "[k8s:0123456789abcdef:z]",
+            "[k8s:0123456789ABCDEF:c]",
+            "[k8s:0123456789abcdef:c] tail",
+        ] {
+            assert_eq!(ownership(text, &owner("payments")), Ownership::Unmarked, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_mark_tells_clusters_namespaces_and_names_apart() {
+        let of = |id: &str, namespace: &str, name: &str| {
+            Owner::of(&OwnerId::new(id).expect("good id"), namespace, name).to_string()
+        };
+        let all = [of("1", "a", "b"), of("2", "a", "b"), of("1", "b", "b"), of("1", "a", "c"), of("1", "ab", "c")];
+        for (at, one) in all.iter().enumerate() {
+            assert!(all[at + 1..].iter().all(|other| other != one));
+        }
+    }
+
+    #[test]
+    fn the_longest_description_fits_the_kms() {
+        let longest = "😀".repeat(DESCRIPTION_MAX / 2);
+        assert!(describe(&longest, &owner("payments"), Origin::Created).encode_utf16().count() <= 256);
+    }
+}

@@ -1,0 +1,70 @@
+//! What Bitbucket says about a token.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::scopes::Scope;
+
+/// The answer to the one question: who is this token, and what may it do?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The token is good.
+    Accepted(Accepted),
+    /// The token is refused; trying again with the same credentials is of no use.
+    Refused(Refusal),
+    /// Bitbucket gave no answer about the token; try again later.
+    Unknown(NoVerdict),
+}
+
+/// A token that Bitbucket takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// Whose it is; unknown where the token lacks `read:user:bitbucket`.
+    pub account: Option<Account>,
+    /// What it may do; `None` where Bitbucket did not say.
+    pub granted: Option<BTreeSet<Scope>>,
+    /// `x-credential-type`, where it is another than `api_token` (`repo_access_token`, …).
+    pub foreign_credential_type: Option<String>,
+}
+
+/// A Bitbucket account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Bitbucket's id, in braces.
+    pub uuid: Option<String>,
+    /// User name.
+    pub username: Option<String>,
+    /// Name as people see it.
+    pub display_name: Option<String>,
+}
+
+/// Why a token is refused. Each has one cause and one next step for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// 401 "Token is invalid, expired, or not supported for this endpoint.", or any 401 that says no more: wrong
+    /// e-mail, revoked, expired.
+    InvalidOrExpired,
+    /// 401 "API token must be used with an atlassian registered email".
+    NotARegisteredEmail,
+    /// 401 "API Token provided has no Bitbucket scopes": made with "Create API token" instead of "… with scopes".
+    NoBitbucketScopes,
+    /// 403 "This API is not accessible by this authentication mechanism": an access token of a repository, project or
+    /// workspace.
+    NotAnApiToken,
+    /// Any status whose body names CHANGE-3222: app passwords ended on 2026-07-28.
+    AppPassword,
+}
+
+/// Why there is no verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoVerdict {
+    /// 410, 5xx, a timeout, HTML, no connection: nothing is known about the token. The text names what happened in a
+    /// few words that don't change from one attempt to the next, such as `HTTP 503` or `no connection`.
+    Unavailable(String),
+    /// 403 for another reason than scopes: an IP allow list, the account.
+    Forbidden,
+    /// 429; the time is what the server asked for.
+    RateLimited {
+        /// `Retry-After`, if present.
+        retry_after: Option<Duration>,
+    },
+}
