@@ -64,7 +64,7 @@ impl Origin {
 }
 
 /// Who a connection belongs to: one BitbucketConnection of one cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner(String);
 
 impl Owner {
@@ -109,6 +109,11 @@ pub fn ownership(description: &str, owner: &Owner) -> Ownership {
         (_, Some(_)) => Ownership::Another,
         (_, None) => Ownership::Unmarked,
     }
+}
+
+/// The owner that a description names, ours or another's.
+pub fn owner_named_in(description: &str) -> Option<Owner> {
+    split(description).1.map(|(digits, _)| Owner(digits.to_owned()))
 }
 
 /// The description for the KMS: the user's text and the mark. It is trimmed as the KMS trims it, so that what is read
