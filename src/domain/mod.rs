@@ -2,9 +2,16 @@
 //!
 //! Each module is one rule or one thing that rules speak about; each can be read and tested alone.
 
+pub mod conditions;
 pub mod connection;
 pub mod credential;
 pub mod duration;
+pub mod events;
+pub mod expiry;
+pub mod grants;
+pub mod host;
 pub mod ownership;
 pub mod scopes;
+pub mod spec;
+pub mod token;
 pub mod verdict;

@@ -1,0 +1,323 @@
+//! The validated spec. Nothing behind this door reads raw strings again.
+
+use std::{collections::BTreeSet, fmt};
+
+use super::{
+    connection::KmsScope,
+    duration::Span,
+    ownership::DESCRIPTION_MAX,
+    scopes::{self, Scope, UseCase},
+};
+use crate::api::BitbucketConnectionSpec;
+
+/// A spec that can be acted on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionSpec {
+    /// Through which instance the KMS is reached.
+    pub kms_ref: InstanceRef,
+    /// Where in the KMS the connection lives.
+    pub scope: KmsScope,
+    /// Its name there.
+    pub name: String,
+    /// The user's text, trimmed, without the mark.
+    pub description: String,
+    /// Where the credentials are.
+    pub secret: SecretKeys,
+    /// What the token must be allowed to do.
+    pub required: BTreeSet<Scope>,
+    /// What to do about scopes that are missing.
+    pub on_missing: Policy,
+    /// What to do about scopes in excess.
+    pub on_excess: Policy,
+    /// `spec.expiry.notAfter` as written; a bad date is told by the condition ExpiringSoon.
+    pub not_after: Option<String>,
+    /// How long before the end to warn, longest first, without repetitions.
+    pub warn_before: Vec<Span>,
+    /// Who must act when the token ends.
+    pub contact: Option<String>,
+    /// How often all is verified again.
+    pub interval: Span,
+}
+
+/// Which instance: a kind and a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct InstanceRef {
+    /// KmsInstance or ClusterKmsInstance.
+    pub kind: InstanceKind,
+    /// Its name.
+    pub name: String,
+}
+
+/// The kinds of instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InstanceKind {
+    /// Serves its own namespace.
+    Namespaced,
+    /// Serves the namespaces that it grants something.
+    Cluster,
+}
+
+impl InstanceKind {
+    /// The kind's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespaced => "KmsInstance",
+            Self::Cluster => "ClusterKmsInstance",
+        }
+    }
+}
+
+impl fmt::Display for InstanceRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind.as_str(), self.name)
+    }
+}
+
+/// Name and keys of the Secret with the credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretKeys {
+    /// The Secret, in the namespace of the object.
+    pub name: String,
+    /// Key of the e-mail.
+    pub email: String,
+    /// Key of the token.
+    pub token: String,
+    /// Key of the expiry, which need not be there.
+    pub expires_at: String,
+}
+
+/// What to do about a token whose scopes differ from the required ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// It never reaches the KMS.
+    Block,
+    /// It is used, and people are told.
+    Warn,
+}
+
+/// What happens to the connection when its object is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeletionPolicy {
+    /// It is deleted.
+    Delete,
+    /// It stays, without the mark.
+    Retain,
+}
+
+/// Why a spec can't be acted on. The schema refuses most of this before; what slips past it is told here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecProblem {
+    /// No valid connection name.
+    #[error(
+        "\"{0}\" is no valid connection name: write lower case letters and digits in groups joined by single hyphens, 1 to 64 characters, into spec.connectionName."
+    )]
+    InvalidName(String),
+    /// The KMS counts as JavaScript does, the schema in characters.
+    #[error(
+        "spec.description is too long for the KMS, which counts UTF-16 units (an emoji is two): write at most 200 of them."
+    )]
+    DescriptionTooLong,
+    /// Anything else.
+    #[error("{field} {problem}.")]
+    Invalid {
+        /// Path of the field.
+        field: &'static str,
+        /// What is wrong, and what to write instead.
+        problem: &'static str,
+    },
+}
+
+/// How often all is verified again where the spec doesn't say.
+const DEFAULT_INTERVAL: Span = Span::from_secs(3_600);
+/// When to warn where the spec doesn't say.
+const DEFAULT_WARN_BEFORE: [Span; 5] =
+    [Span::from_days(30), Span::from_days(14), Span::from_days(7), Span::from_days(3), Span::from_days(1)];
+
+/// Validates a spec; `object` is metadata.name, the default of the connection's name.
+pub fn validate(object: &str, raw: &BitbucketConnectionSpec) -> Result<ConnectionSpec, SpecProblem> {
+    let name = raw.connection_name.as_deref().unwrap_or(object);
+    if !is_slug(name) {
+        return Err(SpecProblem::InvalidName(name.to_owned()));
+    }
+    let description = raw.description.as_deref().unwrap_or_default().trim();
+    if description.encode_utf16().count() > DESCRIPTION_MAX {
+        return Err(SpecProblem::DescriptionTooLong);
+    }
+    let use_cases = raw.scopes.use_cases.iter().map(|word| UseCase::parse(word)).collect::<Option<Vec<_>>>();
+    let use_cases = use_cases
+        .ok_or_else(|| invalid("spec.scopes.useCases", "may hold SecretScanning, SecretSync and CodeReview alone"))?;
+    let additional = raw.scopes.additional.iter().map(|name| Scope::parse(name)).collect::<Option<Vec<_>>>();
+    let additional = additional.ok_or_else(|| {
+        invalid("spec.scopes.additional", "must hold scopes by their full names, such as read:issue:bitbucket")
+    })?;
+    if use_cases.is_empty() && additional.is_empty() {
+        return Err(invalid("spec.scopes", "needs at least one use case or additional scope"));
+    }
+    Ok(ConnectionSpec {
+        kms_ref: instance_ref(raw)?,
+        scope: scope(raw)?,
+        name: name.to_owned(),
+        description: description.to_owned(),
+        secret: secret_keys(raw)?,
+        required: scopes::required(&use_cases, &additional),
+        on_missing: policy("spec.scopes.onMissing", raw.scopes.on_missing.as_deref(), Policy::Block)?,
+        on_excess: policy("spec.scopes.onExcess", raw.scopes.on_excess.as_deref(), Policy::Warn)?,
+        not_after: raw.expiry.as_ref().and_then(|expiry| expiry.not_after.clone()),
+        warn_before: warn_before(raw)?,
+        contact: raw.contact.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned),
+        interval: interval(raw)?,
+    })
+}
+
+/// Which instance a spec names: readable also where the rest of it is not, since deletion depends on the least.
+pub fn instance_ref(raw: &BitbucketConnectionSpec) -> Result<InstanceRef, SpecProblem> {
+    let Some(kms_ref) = &raw.kms_ref else {
+        return Ok(InstanceRef { kind: InstanceKind::Cluster, name: "default".to_owned() });
+    };
+    let kind = match kms_ref.kind.as_deref() {
+        None | Some("KmsInstance") => InstanceKind::Namespaced,
+        Some("ClusterKmsInstance") => InstanceKind::Cluster,
+        Some(_) => return Err(invalid("spec.kmsRef.kind", "must be KmsInstance or ClusterKmsInstance")),
+    };
+    if kms_ref.name.is_empty() {
+        return Err(invalid("spec.kmsRef.name", "must be the name of an instance"));
+    }
+    Ok(InstanceRef { kind, name: kms_ref.name.clone() })
+}
+
+/// Where in the KMS a spec puts its connection.
+pub fn scope(raw: &BitbucketConnectionSpec) -> Result<KmsScope, SpecProblem> {
+    match (&raw.project_id, raw.organization_scope.unwrap_or(false)) {
+        (Some(id), false) if uuid::Uuid::parse_str(id).is_ok() => Ok(KmsScope::Project(id.to_ascii_lowercase())),
+        (Some(_), false) => Err(invalid("spec.projectId", "must be the id of a KMS project, a UUID")),
+        (None, true) => Ok(KmsScope::Organization),
+        _ => Err(invalid("spec", "must set exactly one of projectId and organizationScope: true")),
+    }
+}
+
+/// What a spec says about deletion; the default for what isn't there or can't be read, because a typing error must not
+/// leave connections behind silently, and the schema refuses it anyway.
+pub fn deletion_policy(raw: &BitbucketConnectionSpec) -> DeletionPolicy {
+    match raw.deletion_policy.as_deref() {
+        Some("Retain") => DeletionPolicy::Retain,
+        _ => DeletionPolicy::Delete,
+    }
+}
+
+fn secret_keys(raw: &BitbucketConnectionSpec) -> Result<SecretKeys, SpecProblem> {
+    let secret = &raw.secret_ref;
+    if secret.name.is_empty() {
+        return Err(invalid("spec.secretRef.name", "must be the name of a Secret in this namespace"));
+    }
+    let key = |key: &Option<String>, default: &str| key.clone().unwrap_or_else(|| default.to_owned());
+    Ok(SecretKeys {
+        name: secret.name.clone(),
+        email: key(&secret.email_key, "email"),
+        token: key(&secret.token_key, "token"),
+        expires_at: key(&secret.expires_at_key, "expiresAt"),
+    })
+}
+
+fn warn_before(raw: &BitbucketConnectionSpec) -> Result<Vec<Span>, SpecProblem> {
+    let Some(texts) = raw.expiry.as_ref().and_then(|expiry| expiry.warn_before.as_ref()) else {
+        return Ok(DEFAULT_WARN_BEFORE.to_vec());
+    };
+    let spans = texts.iter().map(|text| text.parse()).collect::<Result<BTreeSet<Span>, _>>();
+    let spans = spans.map_err(|_| {
+        invalid("spec.expiry.warnBefore", "must hold durations such as 14d, 36h or 1d12h, the largest unit first")
+    })?;
+    Ok(spans.into_iter().rev().collect())
+}
+
+fn interval(raw: &BitbucketConnectionSpec) -> Result<Span, SpecProblem> {
+    let Some(text) = raw.interval.as_deref() else { return Ok(DEFAULT_INTERVAL) };
+    let good = text.parse::<Span>().ok().filter(|span| (60..=86_400).contains(&span.as_secs()));
+    good.ok_or_else(|| invalid("spec.interval", "must be between 1m and 24h, such as 30m or 1h30m"))
+}
+
+fn policy(field: &'static str, word: Option<&str>, default: Policy) -> Result<Policy, SpecProblem> {
+    match word {
+        None => Ok(default),
+        Some("Block") => Ok(Policy::Block),
+        Some("Warn") => Ok(Policy::Warn),
+        Some(_) => Err(invalid(field, "must be Block or Warn")),
+    }
+}
+
+fn invalid(field: &'static str, problem: &'static str) -> SpecProblem {
+    SpecProblem::Invalid { field, problem }
+}
+
+/// The KMS's rule for names: `^[a-z0-9]+(-[a-z0-9]+)*$`, 1 to 64.
+fn is_slug(name: &str) -> bool {
+    let group = |group: &str| !group.is_empty() && group.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    name.len() <= 64 && name.split('-').all(group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn spec(change: Value) -> BitbucketConnectionSpec {
+        let mut spec = json!({
+            "projectId": "7FFBB072-2575-495a-b5b0-127f88caef78",
+            "secretRef": {"name": "token"},
+            "scopes": {"useCases": ["SecretScanning"]},
+        });
+        for (field, value) in change.as_object().expect("an object") {
+            spec[field] = value.clone();
+        }
+        serde_json::from_value(spec).expect("a spec")
+    }
+
+    #[test]
+    fn defaults_are_filled_in() {
+        let spec = validate("payments", &spec(json!({}))).expect("good spec");
+        assert_eq!(spec.kms_ref.to_string(), "ClusterKmsInstance/default");
+        assert_eq!(spec.scope, KmsScope::Project("7ffbb072-2575-495a-b5b0-127f88caef78".to_owned()));
+        assert_eq!((spec.name.as_str(), spec.description.as_str()), ("payments", ""));
+        assert_eq!(spec.secret.expires_at, "expiresAt");
+        assert_eq!((spec.on_missing, spec.on_excess), (Policy::Block, Policy::Warn));
+        assert_eq!(spec.warn_before, DEFAULT_WARN_BEFORE);
+        assert_eq!(spec.interval.to_string(), "1h");
+    }
+
+    #[test]
+    fn a_name_alone_is_a_kms_instance() {
+        let spec = validate("payments", &spec(json!({"kmsRef": {"name": "own"}}))).expect("good spec");
+        assert_eq!(spec.kms_ref.to_string(), "KmsInstance/own");
+    }
+
+    #[test]
+    fn warnings_are_sorted_and_told_apart_by_length() {
+        let spec =
+            validate("payments", &spec(json!({"expiry": {"warnBefore": ["24h", "7d", "1d"]}}))).expect("good spec");
+        assert_eq!(spec.warn_before, [Span::from_days(7), Span::from_days(1)]);
+    }
+
+    #[test]
+    fn what_slips_past_the_schema_is_refused_with_its_place() {
+        let table = [
+            (json!({"connectionName": "Not-A-Slug"}), "\"Not-A-Slug\" is no valid connection name"),
+            (json!({"connectionName": "a--b"}), "\"a--b\" is no valid connection name"),
+            (json!({"description": "😀".repeat(101)}), "spec.description is too long"),
+            (json!({"projectId": "payments"}), "spec.projectId must be the id of a KMS project"),
+            (json!({"organizationScope": true}), "spec must set exactly one of"),
+            (json!({"kmsRef": {"kind": "Vault", "name": "x"}}), "spec.kmsRef.kind must be"),
+            (json!({"kmsRef": {"name": ""}}), "spec.kmsRef.name must be"),
+            (json!({"secretRef": {"name": ""}}), "spec.secretRef.name must be"),
+            (json!({"scopes": {}}), "spec.scopes needs at least one"),
+            (json!({"scopes": {"useCases": ["Everything"]}}), "spec.scopes.useCases may hold"),
+            (json!({"scopes": {"additional": ["a b"]}}), "spec.scopes.additional must hold"),
+            (json!({"scopes": {"useCases": ["SecretSync"], "onMissing": "Panic"}}), "spec.scopes.onMissing must be"),
+            (json!({"expiry": {"warnBefore": ["soon"]}}), "spec.expiry.warnBefore must hold"),
+            (json!({"interval": "30s"}), "spec.interval must be between"),
+            (json!({"interval": "1h-1h"}), "spec.interval must be between"),
+        ];
+        for (change, words) in table {
+            let problem = validate("payments", &spec(change.clone())).expect_err("a refusal").to_string();
+            assert!(problem.contains(words), "{change}: {problem}");
+        }
+    }
+}

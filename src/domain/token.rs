@@ -1,0 +1,348 @@
+//! What is known about the token in the Secret, and what CredentialsValid and ScopesSufficient say about it.
+
+use std::collections::BTreeSet;
+
+use super::{
+    conditions::{Judgement, Reason},
+    credential::{CredentialProblem, Fingerprint},
+    scopes::{self, Comparison, Scope},
+    spec::{ConnectionSpec, Policy, SecretKeys},
+    verdict::{Accepted, NoVerdict, Refusal, Verdict},
+};
+
+/// What was found where the credentials should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// There is no such Secret.
+    NoSecret,
+    /// The Secret lacks a key, by its name.
+    NoKey(String),
+    /// The values can't be credentials; nobody was asked.
+    Invalid(CredentialProblem),
+    /// Bitbucket was asked.
+    Asked {
+        /// Its answer.
+        verdict: Verdict,
+        /// By which the token is compared with the one in the KMS. To be published for an accepted one alone.
+        fingerprint: Fingerprint,
+        /// The e-mail that goes with it.
+        email: String,
+    },
+    /// Bitbucket refused these very credentials within the interval; it isn't asked again. The judgement is that of
+    /// then.
+    RefusedBefore(Judgement),
+}
+
+/// Whether the token may be written to the KMS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Push {
+    /// It is good, and has the scopes.
+    Allowed,
+    /// There is a negative verdict: it must never reach the KMS.
+    Refused,
+    /// There is no verdict yet.
+    Undecided,
+    /// There is no token.
+    Nothing,
+}
+
+impl Token {
+    /// The verdict of an accepted token.
+    pub fn accepted(&self) -> Option<&Accepted> {
+        match self {
+            Self::Asked { verdict: Verdict::Accepted(accepted), .. } => Some(accepted),
+            _ => None,
+        }
+    }
+
+    /// Whether it may be written to the KMS.
+    pub fn push(&self, spec: &ConnectionSpec) -> Push {
+        match self {
+            Self::NoSecret | Self::NoKey(_) => Push::Nothing,
+            Self::Invalid(_) | Self::RefusedBefore(_) => Push::Refused,
+            Self::Asked { verdict: Verdict::Refused(_), .. } => Push::Refused,
+            Self::Asked { verdict: Verdict::Unknown(_), .. } => Push::Undecided,
+            Self::Asked { verdict: Verdict::Accepted(accepted), .. } => {
+                match sufficiency(accepted, spec).reason.status() {
+                    super::conditions::Status::True => Push::Allowed,
+                    super::conditions::Status::False => Push::Refused,
+                    // Only someone who chose to be warned alone lets an unknown token pass.
+                    super::conditions::Status::Unknown if spec.on_missing == Policy::Warn => Push::Allowed,
+                    super::conditions::Status::Unknown => Push::Undecided,
+                }
+            }
+        }
+    }
+}
+
+/// The condition CredentialsValid. `expired` says that the declared expiry has passed.
+pub fn credentials_valid(token: &Token, keys: &SecretKeys, expired: bool) -> Judgement {
+    let secret = &keys.name;
+    match token {
+        Token::NoSecret => Judgement::new(
+            Reason::SecretNotFound,
+            format!(
+                "There is no Secret {secret} in this namespace. Create it with the keys {} and {}; it is picked up at once.",
+                keys.email, keys.token
+            ),
+        ),
+        Token::NoKey(key) => Judgement::new(
+            Reason::SecretKeyMissing,
+            format!(
+                "Secret {secret} has no key {key}. Add it, or name another key in spec.secretRef; it is picked up at once."
+            ),
+        ),
+        Token::Invalid(problem) => {
+            let key = if problem.is_about_email() { &keys.email } else { &keys.token };
+            Judgement::new(Reason::SecretInvalid, format!("Key {key} of Secret {secret} {problem}."))
+        }
+        Token::RefusedBefore(judgement) => judgement.clone(),
+        Token::Asked { verdict: Verdict::Refused(refusal), .. } => refused(*refusal, keys, expired),
+        Token::Asked { verdict: Verdict::Unknown(unknown), .. } => unavailable(unknown),
+        Token::Asked { verdict: Verdict::Accepted(accepted), .. } => match &accepted.foreign_credential_type {
+            None => Judgement::new(Reason::Authenticated, "Bitbucket accepts the token."),
+            Some(kind) => Judgement::new(
+                Reason::Authenticated,
+                format!(
+                    "Bitbucket accepts the token, but calls it {kind}, not api_token. The KMS expects an API token of an Atlassian account; replace it before it causes trouble."
+                ),
+            ),
+        },
+    }
+}
+
+fn refused(refusal: Refusal, keys: &SecretKeys, expired: bool) -> Judgement {
+    const CREATE: &str =
+        "create one at id.atlassian.com (Security, API tokens, Create API token with scopes, app Bitbucket)";
+    let SecretKeys { name: secret, email, token, .. } = keys;
+    match refusal {
+        Refusal::InvalidOrExpired if expired => Judgement::new(
+            Reason::TokenExpired,
+            format!(
+                "Bitbucket refuses the token, and its declared end has passed: it has probably expired. To renew it, {CREATE} and put it with its date into Secret {secret}."
+            ),
+        ),
+        Refusal::InvalidOrExpired => Judgement::new(
+            Reason::CredentialsRejected,
+            format!(
+                "Bitbucket refuses e-mail and token (401). Either the token was revoked or has expired, or key {email} of Secret {secret} is not the e-mail address of the account that made it. Check the address; if it is right, {CREATE} and put it into key {token}."
+            ),
+        ),
+        Refusal::NotARegisteredEmail => Judgement::new(
+            Reason::CredentialsRejected,
+            format!(
+                "Bitbucket says that key {email} of Secret {secret} is no registered Atlassian e-mail address. Write the address with which the account that made the token logs in, not its user name or an alias."
+            ),
+        ),
+        Refusal::NoBitbucketScopes => Judgement::new(
+            Reason::CredentialsRejected,
+            format!(
+                "Bitbucket says that the token has no Bitbucket scopes: it was made with \"Create API token\" instead of \"Create API token with scopes\". Scopes can't be added later; {CREATE} and put it into key {token} of Secret {secret}."
+            ),
+        ),
+        Refusal::NotAnApiToken => Judgement::new(
+            Reason::CredentialsRejected,
+            format!(
+                "Bitbucket says that this kind of token can't be used here: it is probably an access token of a repository, project or workspace. The KMS needs an API token of an Atlassian account; {CREATE} and put it into key {token} of Secret {secret}."
+            ),
+        ),
+        Refusal::AppPassword => Judgement::new(
+            Reason::CredentialsRejected,
+            format!(
+                "Bitbucket says that this is an app password; those ended on 2026-07-28. Replace it by an API token: {CREATE} and put it into key {token} of Secret {secret}."
+            ),
+        ),
+    }
+}
+
+fn unavailable(unknown: &NoVerdict) -> Judgement {
+    match unknown {
+        NoVerdict::Unavailable(what) => Judgement::new(
+            Reason::BitbucketUnavailable,
+            format!(
+                "Bitbucket gave no answer about the token ({what}). It is asked again by itself; if this lasts, see whether the cluster reaches Bitbucket and whether Bitbucket reports an incident."
+            ),
+        ),
+        NoVerdict::Forbidden => Judgement::new(
+            Reason::BitbucketForbidden,
+            "Bitbucket refuses the request (403) without saying that the token is wrong. Usual causes are an IP allow list of the workspace that lacks this cluster, or a restriction of the account; ask a workspace administrator. It is tried again by itself.",
+        ),
+        NoVerdict::RateLimited { .. } => Judgement::new(
+            Reason::RateLimited,
+            "Bitbucket's hourly limit for this account is used up; it is shared by all tokens of the account. The token is verified when Bitbucket allows; a dedicated account keeps others from using the limit up.",
+        ),
+    }
+}
+
+/// The condition ScopesSufficient.
+pub fn scopes_sufficient(token: &Token, spec: &ConnectionSpec) -> Judgement {
+    match token.accepted() {
+        Some(accepted) => sufficiency(accepted, spec),
+        None => Judgement::not_evaluated("Bitbucket tells the scopes of a token that it accepts"),
+    }
+}
+
+/// How the token's scopes compare with the required ones, where they are known.
+pub fn comparison(token: &Token, spec: &ConnectionSpec) -> Option<Comparison> {
+    let granted = token.accepted()?.granted.as_ref()?;
+    Some(scopes::compare(&spec.required, granted))
+}
+
+fn sufficiency(accepted: &Accepted, spec: &ConnectionSpec) -> Judgement {
+    let Some(granted) = &accepted.granted else {
+        let stays = match spec.on_missing {
+            Policy::Block => "Nothing new is written to the KMS until it does; what is there stays.",
+            Policy::Warn => "It is used nevertheless, because spec.scopes.onMissing is Warn.",
+        };
+        return Judgement::new(
+            Reason::ScopesNotReported,
+            format!(
+                "Bitbucket accepts the token, but did not say which scopes it has. {stays} It is asked again by itself; if this lasts, see whether a proxy removes the header x-oauth-scopes."
+            ),
+        );
+    };
+    let Comparison { missing, excess } = scopes::compare(&spec.required, granted);
+    let unusable = missing.contains(&Scope::read_user());
+    if !missing.is_empty() && (unusable || spec.on_missing == Policy::Block) {
+        return Judgement::new(Reason::ScopesMissing, missing_text(&missing, granted));
+    }
+    if !excess.is_empty() && spec.on_excess == Policy::Block {
+        return Judgement::new(
+            Reason::ScopesExcess,
+            format!(
+                "The token has scopes that nothing here needs: {}. Create a token without them, or set spec.scopes.onExcess: Warn, or name them in spec.scopes.additional.",
+                list(&excess)
+            ),
+        );
+    }
+    match (missing.is_empty(), excess.is_empty()) {
+        (true, true) => Judgement::new(
+            Reason::AllGranted,
+            "The token has exactly the required scopes. Scopes don't include the rights of the account: what it may not do in a workspace, the token may not either.",
+        ),
+        (true, false) => Judgement::new(
+            Reason::WarnOnly,
+            format!(
+                "The token has all required scopes, and more than are needed: {}. A token with fewer does less harm when it leaks.",
+                list(&excess)
+            ),
+        ),
+        (false, _) => Judgement::new(
+            Reason::WarnOnly,
+            format!("Used because spec.scopes.onMissing is Warn. {}", missing_text(&missing, granted)),
+        ),
+    }
+}
+
+/// Names every missing scope and what breaks without it, and look-alikes that may have been taken for it.
+fn missing_text(missing: &BTreeSet<Scope>, granted: &BTreeSet<Scope>) -> String {
+    let one = |scope: &Scope| {
+        let buys = scope.buys().map(|buys| format!(" (to {buys})")).unwrap_or_default();
+        let near = scopes::near_miss(scope, granted)
+            .map(|near| format!(", which {near} does not include"))
+            .unwrap_or_default();
+        format!("{scope}{buys}{near}")
+    };
+    let named: Vec<_> = missing.iter().map(one).collect();
+    format!(
+        "The token lacks {}. Scopes of a token can't be changed: create a new one with them (id.atlassian.com, Security, API tokens, Create API token with scopes) and put it into the Secret.",
+        named.join("; ")
+    )
+}
+
+fn list(scopes: &BTreeSet<Scope>) -> String {
+    scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn spec(scopes: serde_json::Value) -> ConnectionSpec {
+        let raw = json!({
+            "projectId": "7ffbb072-2575-495a-b5b0-127f88caef78",
+            "secretRef": {"name": "bitbucket-token"},
+            "scopes": scopes,
+        });
+        super::super::spec::validate("payments", &serde_json::from_value(raw).expect("a spec")).expect("a good spec")
+    }
+
+    fn asked(verdict: Verdict) -> Token {
+        let credentials =
+            super::super::credential::Credentials::parse("bot@example.com", "token").expect("good values");
+        let owner = super::super::ownership::OwnerId::new("cluster").expect("good id");
+        Token::Asked { verdict, fingerprint: credentials.fingerprint(&owner), email: "bot@example.com".to_owned() }
+    }
+
+    fn with_scopes(header: &str) -> Token {
+        asked(Verdict::Accepted(Accepted { granted: Some(scopes::parse_header(header)), ..Accepted::default() }))
+    }
+
+    #[test]
+    fn what_may_reach_the_kms() {
+        use Push::*;
+        use Reason::*;
+        let use_case = || json!({"additional": ["read:repository:bitbucket"]});
+        let with = |change: serde_json::Value| {
+            let mut scopes = use_case();
+            scopes.as_object_mut().expect("an object").extend(change.as_object().expect("an object").clone());
+            scopes
+        };
+        let (exact, more, less, blind) = (
+            "read:user, read:repository",
+            "read:user, read:repository, write:repository",
+            "read:user, write:repository",
+            "read:repository",
+        );
+        let table = [
+            (with_scopes(exact), use_case(), AllGranted, Allowed),
+            (with_scopes(more), use_case(), WarnOnly, Allowed),
+            (with_scopes(more), with(json!({"onExcess": "Block"})), ScopesExcess, Refused),
+            (with_scopes(less), use_case(), ScopesMissing, Refused),
+            (with_scopes(less), with(json!({"onMissing": "Warn"})), WarnOnly, Allowed),
+            (with_scopes(blind), with(json!({"onMissing": "Warn"})), ScopesMissing, Refused),
+            (asked(Verdict::Accepted(Accepted::default())), use_case(), ScopesNotReported, Undecided),
+            (
+                asked(Verdict::Accepted(Accepted::default())),
+                with(json!({"onMissing": "Warn"})),
+                ScopesNotReported,
+                Allowed,
+            ),
+            (asked(Verdict::Refused(Refusal::AppPassword)), use_case(), NotEvaluated, Refused),
+            (asked(Verdict::Unknown(NoVerdict::Forbidden)), use_case(), NotEvaluated, Undecided),
+            (Token::NoSecret, use_case(), NotEvaluated, Nothing),
+            (Token::NoKey("email".to_owned()), use_case(), NotEvaluated, Nothing),
+            (Token::Invalid(CredentialProblem::NotAnEmail), use_case(), NotEvaluated, Refused),
+        ];
+        for (token, scopes, reason, push) in table {
+            let spec = spec(scopes);
+            assert_eq!(scopes_sufficient(&token, &spec).reason, reason, "{token:?}");
+            assert_eq!(token.push(&spec), push, "{token:?}");
+        }
+    }
+
+    #[test]
+    fn every_missing_scope_is_named_with_what_breaks_and_what_looks_like_it() {
+        let spec = spec(json!({"useCases": ["SecretScanning"]}));
+        let message =
+            scopes_sufficient(&with_scopes("read:account, read:workspace, read:repository, write:webhook"), &spec)
+                .message;
+        for words in [
+            "read:user:bitbucket (to identify the account), which read:account:bitbucket does not include",
+            "delete:webhook:bitbucket (to remove webhooks when they are no longer needed)",
+            "read:webhook:bitbucket (to see webhooks), which write:webhook:bitbucket does not include",
+        ] {
+            assert!(message.contains(words), "{message}");
+        }
+    }
+
+    #[test]
+    fn expiry_explains_only_what_is_not_explained() {
+        let keys = spec(json!({"useCases": ["SecretScanning"]})).secret;
+        let reason = |refusal, expired| credentials_valid(&asked(Verdict::Refused(refusal)), &keys, expired).reason;
+        assert_eq!(reason(Refusal::InvalidOrExpired, false), Reason::CredentialsRejected);
+        assert_eq!(reason(Refusal::InvalidOrExpired, true), Reason::TokenExpired);
+        assert_eq!(reason(Refusal::NoBitbucketScopes, true), Reason::CredentialsRejected);
+    }
+}
