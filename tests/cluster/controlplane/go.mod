@@ -1,8 +1,12 @@
-// The programs of a real Kubernetes control plane, built from source by the Go module proxy.
+// The programs of a real Kubernetes control plane, built from source that comes from the Go module proxy. There is no Go
+// code here: src/building.rs runs `go build` on the tools below, with the versions that this file and go.sum pin. It also
+// reads two of them from here: the oldest Go, and the version of Kubernetes, which the programs report and which names
+// their folder in the cache. For another version change k8s.io/kubernetes and all replacements alike, then `go mod tidy`.
 module controlplane
 
 go 1.26.0
 
+// What is built. Tools keep `go mod tidy` from dropping what no Go file imports.
 tool (
 	go.etcd.io/etcd/server/v3
 	k8s.io/kubernetes/cmd/kube-apiserver
@@ -193,6 +197,8 @@ require (
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
 
+// Kubernetes requires the modules of its own staging folder as v0.0.0, a version that doesn't exist: they are released as
+// v0.X.Y for Kubernetes v1.X.Y.
 replace (
 	k8s.io/api => k8s.io/api v0.36.3
 	k8s.io/apiextensions-apiserver => k8s.io/apiextensions-apiserver v0.36.3

@@ -1,0 +1,38 @@
+//! A real Kubernetes control plane without containers, for the end-to-end tests and the demo; never shipped.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), controlplane::Error> {
+//! use controlplane::{ControlPlane, Printer, Programs};
+//!
+//! let mut printer = Printer::stderr();
+//! let programs = Programs::find_or_build(|progress| printer.show(&progress)).await?;
+//! let cluster = ControlPlane::start(&programs).await?;
+//! // … use cluster.kubeconfig() or cluster.kubectl() …
+//! cluster.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`programs`](Programs) finds etcd, kube-apiserver, kube-controller-manager and kubectl, and has them built from the
+//!   Go module in this folder when they are missing;
+//! - [`start`](ControlPlane) runs them, on free ports and in a folder of their own;
+//! - [`undertaker`](Undertaker) sees to it that nothing stays behind, however the parent ends.
+#![forbid(unsafe_code)]
+
+mod access;
+mod building;
+mod error;
+mod keep;
+mod processes;
+mod programs;
+mod progress;
+mod start;
+mod undertaker;
+
+pub use access::{ADMIN, TENANT};
+pub use error::Error;
+pub use keep::Kept;
+pub use programs::{Program, Programs};
+pub use progress::{Printer, Progress};
+pub use start::ControlPlane;
+pub use undertaker::Undertaker;

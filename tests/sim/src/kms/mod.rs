@@ -1,0 +1,219 @@
+//! A KMS that knows machine identities, projects and Bitbucket app connections.
+
+mod connection;
+mod connections;
+mod errors;
+mod login;
+mod settings;
+mod validate;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::response::Response;
+use jiff::SignedDuration;
+use serde_json::json;
+
+use crate::bitbucket::Bitbucket;
+use crate::fault::Match;
+use crate::front::{self, Answer, Closed, Front, Service, lock};
+use crate::journal::{Caller, Entry, Operation};
+use crate::quota::Quota;
+
+pub use connection::{Connection, ORG_ID};
+pub use login::Proof;
+
+/// Which KMS it is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Flavor {
+    /// Today's TypeScript server.
+    #[default]
+    Current,
+    /// An older one: names up to 32 characters, organization scope only (`projectId` is dropped), no `credentialsHash`.
+    Older,
+    /// The Go rewrite: no app connections; unknown GETs are answered by its web page with status 200.
+    Go,
+}
+
+/// The stand-in KMS. A handle: clones share everything. See [`Front`] for journal and faults.
+///
+/// It answers universal-auth and the other machine logins, the Bitbucket app connections, and `GET /api/status`.
+/// Each write of credentials has it ask Bitbucket, as [`Caller::Kms`].
+#[derive(Clone)]
+pub struct Kms(Arc<Server>);
+
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+
+pub(crate) struct Server {
+    front: Front,
+    bitbucket: Bitbucket,
+    state: Mutex<KmsState>,
+}
+
+struct KmsState {
+    flavor: Flavor,
+    logins: login::Logins,
+    projects: BTreeSet<String>,
+    denied: BTreeSet<String>,
+    hidden: BTreeSet<String>,
+    attached: BTreeSet<String>,
+    rows: BTreeMap<String, Connection>,
+    patience: Duration,
+    hide_hash: bool,
+    reads: Quota,
+    written: Quota,
+}
+
+impl Deref for Kms {
+    type Target = Front;
+
+    fn deref(&self) -> &Front {
+        &self.0.front
+    }
+}
+
+impl Kms {
+    /// One that doesn't listen: reached through [`Kms::call`].
+    pub fn new(bitbucket: &Bitbucket) -> Self {
+        let state = KmsState {
+            flavor: Flavor::Current,
+            logins: login::Logins::default(),
+            projects: BTreeSet::new(),
+            denied: BTreeSet::new(),
+            hidden: BTreeSet::new(),
+            attached: BTreeSet::new(),
+            rows: BTreeMap::new(),
+            patience: Duration::from_secs(10),
+            hide_hash: false,
+            reads: Quota::unlimited(MINUTE),
+            written: Quota::unlimited(MINUTE),
+        };
+        Self(Arc::new(Server {
+            front: Front::new(errors::body),
+            bitbucket: bitbucket.clone(),
+            state: Mutex::new(state),
+        }))
+    }
+
+    /// Listens on a free port of 127.0.0.1, and validates credentials with this Bitbucket.
+    ///
+    /// # Panics
+    /// If there is no free port.
+    pub async fn start(bitbucket: &Bitbucket) -> Self {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::start_at(address, bitbucket).await.expect("a free port on 127.0.0.1")
+    }
+
+    /// Listens on this address, until the runtime ends.
+    ///
+    /// # Errors
+    /// When the address can't be listened on.
+    pub async fn start_at(address: SocketAddr, bitbucket: &Bitbucket) -> io::Result<Self> {
+        let kms = Self::new(bitbucket);
+        front::listen(&kms.0, address).await?;
+        Ok(kms)
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        self.origin()
+    }
+
+    /// Takes a request without a network; journal and faults apply.
+    ///
+    /// # Errors
+    /// When a connection would have been closed without an answer.
+    pub async fn call(&self, request: Request) -> Result<Response, Closed> {
+        front::handle(&self.0, Caller::Operator, request).await
+    }
+
+    /// How many logins arrived.
+    pub fn logins(&self) -> usize {
+        self.count(&Match::op(Operation::Login))
+    }
+
+    /// How many POST, PATCH and DELETE of connections arrived.
+    pub fn writes(&self) -> usize {
+        self.count(&Match::writes())
+    }
+
+    /// How many lists of connections were asked for.
+    pub fn lists(&self) -> usize {
+        self.count(&Match::op(Operation::List))
+    }
+
+    /// How many single connections were asked for, by id or name.
+    pub fn gets(&self) -> usize {
+        self.count(&Match::ops([Operation::Get, Operation::GetByName]))
+    }
+}
+
+impl Service for Server {
+    fn front(&self) -> &Front {
+        &self.front
+    }
+
+    async fn answer(self: Arc<Self>, request: Entry) -> Answer {
+        let flavor = lock(&self.state).flavor;
+        if flavor == Flavor::Go {
+            return go(&request);
+        }
+        if let Err(seconds) = self.spend(&request) {
+            return front::rate_limited(&self.front, Some(seconds));
+        }
+        let answer = match request.operation {
+            Operation::Status => Ok(status()),
+            Operation::Login => self.login(&request),
+            Operation::User | Operation::Workspaces | Operation::Other => {
+                Err(errors::no_route(&request.method, &request.path))
+            }
+            _ => self.connections(&request).await,
+        };
+        answer.unwrap_or_else(|refusal| refusal)
+    }
+}
+
+impl Server {
+    /// Counts a request as a read or, logins included, as a write.
+    fn spend(&self, request: &Entry) -> Result<(), u64> {
+        let now = self.front.now();
+        let mut state = lock(&self.state);
+        match request.operation {
+            Operation::List | Operation::Get | Operation::GetByName => state.reads.spend("", now),
+            Operation::Create | Operation::Update | Operation::Delete | Operation::Login => {
+                state.written.spend("", now)
+            }
+            Operation::User | Operation::Workspaces | Operation::Status | Operation::Other => Ok(()),
+        }
+    }
+}
+
+fn status() -> Answer {
+    Answer::json(
+        200,
+        &json!({
+            "date": "2026-01-01T00:00:00.000Z",
+            "message": "Ok",
+            "emailConfigured": false,
+            "inviteOnlySignup": true,
+            "redisConfigured": true,
+            "secretScanningConfigured": false,
+        }),
+    )
+}
+
+fn go(request: &Entry) -> Answer {
+    match (request.method.as_str(), request.path.as_str()) {
+        ("GET", "/healthz") => Answer::json(200, &json!({"status": "ok"})),
+        ("GET", _) => Answer::html(
+            200,
+            "<!doctype html><html><head><title>KMS</title></head><body><div id=\"root\"></div></body></html>",
+        ),
+        _ => Answer::html(405, "Method Not Allowed\n"),
+    }
+}

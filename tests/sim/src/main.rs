@@ -1,0 +1,156 @@
+//! Both stand-ins on fixed ports, with an example of everything, for trying things by hand.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use sim::{Bitbucket, Connection, Fault, Kms, State, Token};
+
+const USAGE: &str = "\
+Stand-in Bitbucket and KMS, in memory, for trying things by hand
+
+Usage: sim [--bitbucket-addr ADDRESS] [--kms-addr ADDRESS] [--latency-ms N]
+
+  --bitbucket-addr  where Bitbucket listens [127.0.0.1:7990]
+  --kms-addr        where the KMS listens [127.0.0.1:7991]
+  --latency-ms      how long every answer takes [0]";
+
+const EMAIL: &str = "bot@example.com";
+const CLIENT: (&str, &str) = ("sim-client-id", "sim-client-secret");
+const PROJECT: &str = "7ffbb072-2575-495a-b5b0-127f88caef78";
+
+/// Tokens to try: secret, what it shows, how it is answered.
+const TOKENS: [(&str, &str, State); 6] = [
+    ("ATATT3x-good", "has the scopes of all use cases, and one more", State::Good),
+    ("ATATT3x-few-scopes", "has read:user and read:repository only", State::Good),
+    ("ATATT3x-no-user", "lacks even read:user", State::Good),
+    ("ATATT3x-revoked", "was revoked", State::Revoked),
+    ("ATATT3x-no-scopes", "was made with the wrong button", State::NoBitbucketScopes),
+    ("ATATT3x-blocked", "comes from an address that isn't allowed", State::IpBlocked),
+];
+
+const SCOPES: [&str; 17] = [
+    "read:user:bitbucket",
+    "read:workspace:bitbucket",
+    "admin:workspace:bitbucket",
+    "read:project:bitbucket",
+    "read:repository:bitbucket",
+    "write:repository:bitbucket",
+    "admin:repository:bitbucket",
+    "read:pullrequest:bitbucket",
+    "write:pullrequest:bitbucket",
+    "read:issue:bitbucket",
+    "read:webhook:bitbucket",
+    "write:webhook:bitbucket",
+    "delete:webhook:bitbucket",
+    "read:pipeline:bitbucket",
+    "write:pipeline:bitbucket",
+    "admin:pipeline:bitbucket",
+    "read:permission:bitbucket",
+];
+
+struct Options {
+    bitbucket: SocketAddr,
+    kms: SocketAddr,
+    latency: Duration,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sim: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
+    let Some(options) = options(std::env::args().skip(1))? else {
+        println!("{USAGE}");
+        return Ok(());
+    };
+    let bitbucket = Bitbucket::start_at(options.bitbucket).await?;
+    let kms = Kms::start_at(options.kms, &bitbucket).await?;
+    seed(&bitbucket, &kms);
+    if !options.latency.is_zero() {
+        bitbucket.fail(Fault::Delay(options.latency));
+        kms.fail(Fault::Delay(options.latency));
+    }
+    print(&bitbucket, &kms);
+    // Until Ctrl-C.
+    std::future::pending().await
+}
+
+fn options(args: impl Iterator<Item = String>) -> Result<Option<Options>, Box<dyn Error>> {
+    let mut options = Options {
+        bitbucket: SocketAddr::from(([127, 0, 0, 1], 7990)),
+        kms: SocketAddr::from(([127, 0, 0, 1], 7991)),
+        latency: Duration::ZERO,
+    };
+    let mut args = args;
+    while let Some(arg) = args.next() {
+        let (name, value) = match arg.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (arg, None),
+        };
+        if name == "--help" || name == "-h" {
+            return Ok(None);
+        }
+        if !["--bitbucket-addr", "--kms-addr", "--latency-ms"].contains(&name.as_str()) {
+            return Err(format!("unknown option {name}\n\n{USAGE}").into());
+        }
+        let value = value.or_else(|| args.next()).ok_or(format!("{name} needs a value"))?;
+        let unfit = |error: &dyn Error| format!("{name} {value}: {error}");
+        match name.as_str() {
+            "--bitbucket-addr" => options.bitbucket = value.parse().map_err(|e| unfit(&e))?,
+            "--kms-addr" => options.kms = value.parse().map_err(|e| unfit(&e))?,
+            _ => options.latency = Duration::from_millis(value.parse().map_err(|e| unfit(&e))?),
+        }
+    }
+    Ok(Some(options))
+}
+
+fn seed(bitbucket: &Bitbucket, kms: &Kms) {
+    for (secret, _, state) in TOKENS {
+        let scopes = match secret {
+            "ATATT3x-few-scopes" => vec![SCOPES[0], SCOPES[4]],
+            "ATATT3x-no-user" => SCOPES[1..5].to_vec(),
+            _ => SCOPES.to_vec(),
+        };
+        let token = Token::new(EMAIL, secret)
+            .scopes(scopes)
+            .account("example-bot", "Example Bot", "{0b1c2d3e-4f50-4617-8293-a4b5c6d7e8f9}")
+            .workspaces(["example"])
+            .state(state);
+        bitbucket.add(token);
+    }
+    kms.add_identity(CLIENT.0, CLIENT.1);
+    kms.add_project(PROJECT);
+    kms.insert(Connection::new("made-by-hand").project(PROJECT).description("Not the operator's"));
+}
+
+fn print(bitbucket: &Bitbucket, kms: &Kms) {
+    let (bitbucket, kms) = (bitbucket.url(), kms.url());
+    let (id, secret) = CLIENT;
+    println!("Bitbucket  {bitbucket}");
+    println!("KMS        {kms}");
+    println!();
+    println!("Identity   clientId {id}, clientSecret {secret}");
+    println!("Project    {PROJECT}, with a connection \"made-by-hand\" in it");
+    println!("E-mail     {EMAIL}, with these tokens:");
+    for (token, what, _) in TOKENS {
+        println!("           {token:<19} {what}");
+    }
+    println!();
+    println!("Try:");
+    println!("  curl -i -u {EMAIL}:{} {bitbucket}/user", TOKENS[0].0);
+    println!("  curl -s {kms}/api/v1/auth/universal-auth/login -H 'content-type: application/json' \\");
+    println!("    -d '{{\"clientId\":\"{id}\",\"clientSecret\":\"{secret}\"}}'");
+    println!("  curl -s {kms}/api/v1/app-connections/bitbucket -H \"authorization: Bearer $accessToken\"");
+    println!();
+    println!("Run the operator with --bitbucket-url {bitbucket} --allow-insecure-kms --allowed-kms-hosts 127.0.0.1");
+    println!("and an instance whose host is {kms}. Ctrl-C ends both; nothing is kept.");
+}
