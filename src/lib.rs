@@ -15,6 +15,11 @@
 //!
 //! Dependencies point one way: `cli, controller → kms, bitbucket → domain → api`.
 
+// Nothing in a running operator may end the process. (Not in Cargo.toml: tests and their helpers may panic.)
+#![warn(clippy::panic, clippy::unwrap_used)]
+// Standard output belongs to cli::output, which survives a reader that leaves.
+#![warn(clippy::print_stdout)]
+
 pub mod api;
 pub mod bitbucket;
 pub mod cli;
