@@ -16,5 +16,6 @@ pub mod plan;
 pub mod schedule;
 pub mod scopes;
 pub mod spec;
+pub mod status;
 pub mod token;
 pub mod verdict;

@@ -54,8 +54,6 @@ pub enum Step {
         /// Which.
         id: String,
     },
-    /// Cluster: let the object go.
-    RemoveFinalizer,
 }
 
 impl fmt::Display for Step {
@@ -71,7 +69,6 @@ impl fmt::Display for Step {
                 write!(f, "update {}", fields.into_iter().flatten().collect::<Vec<_>>().join(", "))
             }
             Self::Delete { .. } => f.write_str("delete connection"),
-            Self::RemoveFinalizer => f.write_str("remove finalizer"),
         }
     }
 }
@@ -117,11 +114,13 @@ pub struct Plan {
     pub synced: Judgement,
     /// Whether the connection of the status still is what the KMS holds.
     pub holds: bool,
+    /// Whether the object is let go in the end: its finalizer is removed after the events, instead of a status.
+    pub release: bool,
 }
 
 impl Plan {
     fn nothing(synced: Judgement, holds: bool) -> Self {
-        Self { steps: Vec::new(), intents: Vec::new(), synced, holds }
+        Self { steps: Vec::new(), intents: Vec::new(), synced, holds, release: false }
     }
 }
 
@@ -206,6 +205,7 @@ fn create(wanted: &Wanted<'_>) -> Plan {
         intents: vec![intent],
         synced: in_sync(spec),
         holds: false,
+        release: false,
     }
 }
 
@@ -266,7 +266,7 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
         ),
         _ => in_sync(spec),
     };
-    Plan { steps: finalizer.into_iter().chain(update).collect(), intents, synced, holds: true }
+    Plan { steps: finalizer.into_iter().chain(update).collect(), intents, synced, holds: true, release: false }
 }
 
 /// Why the credentials in the KMS are not those of the Secret.
@@ -284,10 +284,12 @@ enum Need {
 
 fn credentials_need(token: &Token, recorded: Option<&ConnectionStatus>, connection: &KmsConnection) -> Option<Need> {
     let (fingerprint, email) = match token {
-        Token::Asked { fingerprint, email, .. } => (fingerprint, email),
-        // A token that was refused before is compared as what it is: not the one in the KMS, unless nothing says so.
+        Token::Asked { fingerprint, email, .. } | Token::RefusedBefore { fingerprint, email, .. } => {
+            (fingerprint, email)
+        }
+        // What can't be a token can't be the one in the KMS either.
         Token::Invalid(_) => return Some(Need::NewToken),
-        Token::RefusedBefore(_) | Token::NoSecret | Token::NoKey(_) => return None,
+        Token::NoSecret | Token::NoKey(_) => return None,
     };
     let Some(recorded) = recorded else { return Some(Need::NotRecorded) };
     let drifted = match (&recorded.credentials_hash, &connection.credentials_hash) {
@@ -308,10 +310,11 @@ fn credentials_need(token: &Token, recorded: Option<&ConnectionStatus>, connecti
 /// Plans for an object that is being deleted.
 pub fn deletion(policy: DeletionPolicy, recorded: Option<&ConnectionStatus>, remote: &Remote) -> Plan {
     let done = |steps: Vec<Step>, intent: Option<Intent>| Plan {
-        steps: steps.into_iter().chain([Step::RemoveFinalizer]).collect(),
+        steps,
         intents: intent.into_iter().collect(),
         synced: Judgement::not_evaluated("the object is being deleted"),
         holds: false,
+        release: true,
     };
     match (policy, remote) {
         (DeletionPolicy::Delete, Remote::Ours(connection)) => {
