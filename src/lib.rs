@@ -5,5 +5,6 @@ pub mod bitbucket;
 pub mod cli;
 pub mod controller;
 pub mod domain;
+pub mod http;
 pub mod kms;
 pub mod telemetry;
