@@ -156,7 +156,17 @@ impl ProcessKey {
         key[16..].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
         Self(key)
     }
+
+    /// By what equal contents of a Secret are recognized within this process. Never published.
+    pub fn content(&self, parts: &[Option<&str>]) -> ContentKey {
+        let parts: Vec<_> = parts.iter().flat_map(|part| [&[u8::from(part.is_some())], part.unwrap_or("").as_bytes()]).collect();
+        ContentKey(keyed_hash(&self.0, &parts))
+    }
 }
+
+/// By what equal contents of a Secret are recognized in memory. Never published.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ContentKey([u8; 32]);
 
 /// By what equal credentials are recognized in memory. Never published.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
