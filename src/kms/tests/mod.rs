@@ -322,7 +322,7 @@ async fn a_write_without_an_answer_ends_the_list() {
         assert!(list.await.is_ok_and(|list| list.is_ok()));
         assert_eq!(kms.delete(ID).await, Err(KmsError::OtherApp), "nothing happened");
         assert_eq!(server.count("GET /api/v1/app-connections/bitbucket"), expected);
-        let lost = kms.create(&new_connection(), &credentials()).await;
-        assert!(lost.is_err_and(|error| error.may_have_taken_effect()));
+        let created = kms.create(&new_connection(), &credentials()).await;
+        assert!(created.is_err_and(|error| error.may_have_taken_effect()));
     }
 }
