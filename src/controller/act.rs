@@ -96,13 +96,7 @@ pub async fn act(plan: &Plan, observed: &Observed, verified: &Verified, context:
     Ok(outcome)
 }
 
-async fn failed(
-    outcome: &mut Outcome,
-    error: &KmsError,
-    observed: &Observed,
-    verified: &Verified,
-    context: &Context,
-) {
+async fn failed(outcome: &mut Outcome, error: &KmsError, observed: &Observed, verified: &Verified, context: &Context) {
     if error.may_have_taken_effect() {
         context.memory.update(&observed.uid, |memory| memory.uncertain = true);
     }
@@ -181,8 +175,15 @@ async fn patch_finalizers(
     context: &Context,
 ) -> Result<BitbucketConnection, Error> {
     let api = Api::<BitbucketConnection>::namespaced(context.client.clone(), &observed.namespace);
-    let patch = json!({"metadata": {"uid": observed.uid, "resourceVersion": resource_version, "finalizers": finalizers}});
-    let object = api.patch(&observed.name, &PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }, &Patch::Merge(&patch)).await?;
+    let patch =
+        json!({"metadata": {"uid": observed.uid, "resourceVersion": resource_version, "finalizers": finalizers}});
+    let object = api
+        .patch(
+            &observed.name,
+            &PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() },
+            &Patch::Merge(&patch),
+        )
+        .await?;
     if let Some(replaced) = resource_version {
         context.memory.update(&observed.uid, |memory| memory.superseded.push(replaced.to_owned()));
     }

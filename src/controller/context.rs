@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::{Api, Client};
+use kube::Client;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    instances::{Instance, Instances}, memory::Memory, namespaces::Namespaces, secrets::SecretIndex, triggers::{InstanceKey, Triggers},
-    users::Users, verdicts::Verdicts,
+    instances::Instances,
+    memory::Memory,
+    namespaces::Namespaces,
+    secrets::SecretIndex,
+    triggers::{InstanceKey, Triggers},
+    users::Users,
+    verdicts::Verdicts,
 };
 use crate::{
     domain::{credential::ProcessKey, host::AllowedHosts, ownership::OwnerId},
@@ -65,15 +70,5 @@ impl Context {
     pub fn recount(&self, instance: InstanceKey) {
         // Nobody counts any more while the operator stops.
         let _ = self.recounts.send(instance);
-    }
-
-    /// The API of an instance's kind, in its namespace if it has one.
-    pub fn instance_api<K: Instance>(&self, object: &K) -> Api<K> {
-        match object.key() {
-            InstanceKey::Namespaced { namespace, .. } => {
-                Api::namespaced_with(self.client.clone(), &namespace, &())
-            }
-            InstanceKey::Cluster { .. } => Api::all(self.client.clone()),
-        }
     }
 }

@@ -38,11 +38,15 @@ pub fn synced(error: &KmsError, instance: &InstanceRef, scope: &KmsScope) -> Jud
         KmsError::Login(error) => not_ready(instance, &login(error)),
         KmsError::PermissionDenied { action } => Judgement::new(
             Reason::KmsPermissionDenied,
-            format!("The identity of {instance} may not {action} app connections in {scope}. Give it a role there that may read, create, edit and delete app connections."),
+            format!(
+                "The identity of {instance} may not {action} app connections in {scope}. Give it a role there that may read, create, edit and delete app connections."
+            ),
         ),
         KmsError::UnknownProject => Judgement::new(
             Reason::KmsRejected,
-            format!("The KMS knows no {scope}, or the identity of {instance} is no member of it. Compare spec.projectId with the project's settings in the KMS, and add the identity to the project."),
+            format!(
+                "The KMS knows no {scope}, or the identity of {instance} is no member of it. Compare spec.projectId with the project's settings in the KMS, and add the identity to the project."
+            ),
         ),
         KmsError::InUse => Judgement::new(
             Reason::KmsRejected,
@@ -50,20 +54,23 @@ pub fn synced(error: &KmsError, instance: &InstanceRef, scope: &KmsScope) -> Jud
         ),
         KmsError::CredentialsRefused { status } => Judgement::new(
             Reason::KmsRejected,
-            format!("Bitbucket refused the token when the KMS tried it ({status}), though it accepts it from here. See whether the token was just revoked, and whether an IP allow list of the workspace lacks the KMS."),
+            format!(
+                "Bitbucket refused the token when the KMS tried it ({status}), though it accepts it from here. See whether the token was just revoked, and whether an IP allow list of the workspace lacks the KMS."
+            ),
         ),
         KmsError::NotOffered => Judgement::new(
             Reason::KmsUnavailable,
-            format!("The server behind {instance} offers no app connections: it is another program or another version of the KMS. See spec.host of the instance. It is tried again by itself."),
+            format!(
+                "The server behind {instance} offers no app connections: it is another program or another version of the KMS. See spec.host of the instance. It is tried again by itself."
+            ),
         ),
         KmsError::NameTaken | KmsError::OtherApp => Judgement::new(
             Reason::NameConflict,
             "The KMS has a connection of that name already, and this object didn't make it. Set another spec.connectionName, or delete or rename that connection in the KMS.",
         ),
-        KmsError::Rejected { status, message } => Judgement::new(
-            Reason::KmsRejected,
-            format!("The KMS refused the request ({status}): {message}"),
-        ),
+        KmsError::Rejected { status, message } => {
+            Judgement::new(Reason::KmsRejected, format!("The KMS refused the request ({status}): {message}"))
+        }
         KmsError::RateLimited { .. } => Judgement::new(
             Reason::RateLimited,
             "The KMS allows no more requests for now. It is tried again when the KMS allows.",
@@ -83,7 +90,9 @@ pub fn synced(error: &KmsError, instance: &InstanceRef, scope: &KmsScope) -> Jud
 /// When the KMS wants to be asked again, if it said so.
 pub fn retry_after(error: &KmsError) -> Option<Duration> {
     match error {
-        KmsError::RateLimited { retry_after } | KmsError::Login(LoginError::RateLimited { retry_after }) => *retry_after,
+        KmsError::RateLimited { retry_after } | KmsError::Login(LoginError::RateLimited { retry_after }) => {
+            *retry_after
+        }
         _ => None,
     }
 }
@@ -104,10 +113,9 @@ pub fn login(error: &LoginError) -> InstanceJudgement {
             AuthenticationFailed,
             "The client secret has been used as often as it may be. Create one without a limit of uses for the machine identity in the KMS (Universal Auth), and put it into the Secret.",
         ),
-        LoginError::Refused { message } => InstanceJudgement::new(
-            AuthenticationFailed,
-            format!("The KMS refuses the login: {message}"),
-        ),
+        LoginError::Refused { message } => {
+            InstanceJudgement::new(AuthenticationFailed, format!("The KMS refuses the login: {message}"))
+        }
         LoginError::Locked => InstanceJudgement::new(
             IdentityLocked,
             "The KMS has locked the machine identity after failed logins, for 5 minutes by default. Find out who else logs in with wrong credentials. It is tried again by itself.",
@@ -126,7 +134,9 @@ pub fn login(error: &LoginError) -> InstanceJudgement {
         ),
         LoginError::Unavailable { what } => InstanceJudgement::new(
             Unreachable,
-            format!("The KMS can't be reached ({what}). It is tried again by itself; if this lasts, see whether spec.host is right and the cluster reaches it."),
+            format!(
+                "The KMS can't be reached ({what}). It is tried again by itself; if this lasts, see whether spec.host is right and the cluster reaches it."
+            ),
         ),
     }
 }
@@ -138,7 +148,9 @@ pub fn not_ready(instance: &InstanceRef, judgement: &InstanceJudgement) -> Judge
     let message = match instance.kind {
         InstanceKind::Namespaced => format!("{instance} can't be used ({word}). {}", judgement.message),
         InstanceKind::Cluster => {
-            format!("{instance} can't be used ({word}). Its condition Ready says why; ask whoever runs it. This object goes on by itself.")
+            format!(
+                "{instance} can't be used ({word}). Its condition Ready says why; ask whoever runs it. This object goes on by itself."
+            )
         }
     };
     let reason = match judgement.reason.class() {
@@ -151,6 +163,8 @@ pub fn not_ready(instance: &InstanceRef, judgement: &InstanceJudgement) -> Judge
 fn unavailable(instance: &InstanceRef, what: &str) -> Judgement {
     Judgement::new(
         Reason::KmsUnavailable,
-        format!("The KMS behind {instance} can't be used ({what}). It is tried again by itself; if this lasts, see whether the KMS works and the cluster reaches it."),
+        format!(
+            "The KMS behind {instance} can't be used ({what}). It is tried again by itself; if this lasts, see whether the KMS works and the cluster reaches it."
+        ),
     )
 }

@@ -114,7 +114,8 @@ async fn look<K: Instance>(
                 Some(kms) => kms,
                 None => client(&spec, client_id, client_secret, context),
             };
-            let again = before.is_some_and(|before| before.wanted) || before.and_then(|before| before.content) != Some(content);
+            let again =
+                before.is_some_and(|before| before.wanted) || before.and_then(|before| before.content) != Some(content);
             looked.judgement = match trusted(object, before, &version) {
                 // A restart logs nobody in: the first connection that has something to do will.
                 true => InstanceJudgement::authenticated(),
@@ -171,19 +172,26 @@ async fn read_login<K: Instance>(
     let (Some(secret), Some(version)) = (secret, version) else {
         return Ok(Login::Nothing(InstanceJudgement::new(
             InstanceReason::SecretNotFound,
-            format!("There is no Secret {} in namespace {namespace}. Create it with client id and client secret of the machine identity; it is picked up at once.", reference.name),
+            format!(
+                "There is no Secret {} in namespace {namespace}. Create it with client id and client secret of the machine identity; it is picked up at once.",
+                reference.name
+            ),
         )));
     };
     let key = |key: &Option<String>, default: &str| key.clone().unwrap_or_else(|| default.to_owned());
     let keys = [key(&reference.client_id_key, "clientId"), key(&reference.client_secret_key, "clientSecret")];
-    let value = |key: &str| observe::value_of(&secret, key).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    let value =
+        |key: &str| observe::value_of(&secret, key).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     match (value(&keys[0]), value(&keys[1])) {
         (Some(client_id), Some(client_secret)) => Ok(Login::Credentials { client_id, client_secret, version }),
         (id, _) => {
             let missing = if id.is_none() { &keys[0] } else { &keys[1] };
             Ok(Login::Nothing(InstanceJudgement::new(
                 InstanceReason::SecretKeyMissing,
-                format!("Secret {} in namespace {namespace} has no key {missing}, or nothing in it. Add it, or name another key in spec.auth.universal.secretRef.", reference.name),
+                format!(
+                    "Secret {} in namespace {namespace} has no key {missing}, or nothing in it. Add it, or name another key in spec.auth.universal.secretRef.",
+                    reference.name
+                ),
             )))
         }
     }
@@ -195,7 +203,8 @@ fn content(spec: &KmsInstanceSpec, client_id: &str, client_secret: &str, context
 }
 
 fn client(spec: &KmsInstanceSpec, client_id: String, client_secret: String, context: &Context) -> Arc<Kms> {
-    let url = host::check(spec.host.as_deref(), &context.allowed_hosts).expect("the host was checked before the Secret was read");
+    let url = host::check(spec.host.as_deref(), &context.allowed_hosts)
+        .expect("the host was checked before the Secret was read");
     let identity = Identity::Universal {
         client_id: SecretString::from(client_id),
         client_secret: SecretString::from(client_secret),
@@ -204,7 +213,13 @@ fn client(spec: &KmsInstanceSpec, client_id: String, client_secret: String, cont
     Arc::new(Kms::new(url, identity, spec.organization_slug.clone(), http, observe))
 }
 
-async fn write_status<K>(object: &K, looked: &Looked, users: usize, now: Timestamp, context: &Context) -> Result<(), Error>
+async fn write_status<K>(
+    object: &K,
+    looked: &Looked,
+    users: usize,
+    now: Timestamp,
+    context: &Context,
+) -> Result<(), Error>
 where
     K: Instance + Serialize + DeserializeOwned + std::fmt::Debug,
 {
@@ -233,8 +248,9 @@ where
         "metadata": {"name": object.name_any(), "resourceVersion": object.resource_version()},
         "status": status,
     });
-    let api: Api<K> = context.instance_api(object);
-    match api.patch_status(&object.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await {
+    let api = object.api(context.client.clone());
+    match api.patch_status(&object.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await
+    {
         Ok(_) => Ok(()),
         // The cache was behind: the newer version is on its way, and has this looked at again.
         Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => Ok(()),

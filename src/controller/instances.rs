@@ -63,6 +63,8 @@ pub trait Instance: kube::Resource<DynamicType = ()> + Clone {
     fn access(&self) -> (KmsInstanceSpec, String);
     /// Its status.
     fn status(&self) -> Option<&InstanceStatus>;
+    /// The API of its kind, in its namespace if it has one.
+    fn api(&self, client: kube::Client) -> kube::Api<Self>;
     /// The Secret that it refers to.
     fn secret(&self) -> Option<SecretKey> {
         let (spec, namespace) = self.access();
@@ -83,6 +85,10 @@ impl Instance for KmsInstance {
         (self.spec.clone(), self.metadata.namespace.clone().unwrap_or_default())
     }
 
+    fn api(&self, client: kube::Client) -> kube::Api<Self> {
+        kube::Api::namespaced(client, self.metadata.namespace.as_deref().unwrap_or_default())
+    }
+
     fn status(&self) -> Option<&InstanceStatus> {
         self.status.as_ref()
     }
@@ -97,6 +103,10 @@ impl Instance for ClusterKmsInstance {
         let spec = self.spec.clone();
         let shared = KmsInstanceSpec { host: spec.host, auth: spec.auth, organization_slug: spec.organization_slug };
         (shared, spec.namespace)
+    }
+
+    fn api(&self, client: kube::Client) -> kube::Api<Self> {
+        kube::Api::all(client)
     }
 
     fn status(&self) -> Option<&InstanceStatus> {

@@ -172,7 +172,12 @@ fn access(observed: &Observed, context: &Context) -> Option<Result<Access, Judge
     let denied = |reason, message: String| Some(Err(Judgement::new(reason, message)));
     match &found {
         Found::Missing => {
-            return denied(Reason::KmsRefNotFound, format!("There is no {instance}. Create it, or name another in spec.kmsRef of a new object; it is picked up at once."));
+            return denied(
+                Reason::KmsRefNotFound,
+                format!(
+                    "There is no {instance}. Create it, or name another in spec.kmsRef of a new object; it is picked up at once."
+                ),
+            );
         }
         Found::NotServed => {
             return denied(Reason::KmsRefNotAllowed, "This operator serves some namespaces only, where ClusterKmsInstances can't be used. Name a KmsInstance of this namespace in spec.kmsRef of a new object.".to_owned());
@@ -184,10 +189,22 @@ fn access(observed: &Observed, context: &Context) -> Option<Result<Access, Judge
         match context.instances.granted(&key, &labels, &spec.scope) {
             Ok(()) => {}
             Err(Denied::Namespace) => {
-                return denied(Reason::KmsRefNotAllowed, format!("{instance} doesn't let this namespace use it. Ask whoever runs it for a grant that selects namespace {}.", observed.namespace));
+                return denied(
+                    Reason::KmsRefNotAllowed,
+                    format!(
+                        "{instance} doesn't let this namespace use it. Ask whoever runs it for a grant that selects namespace {}.",
+                        observed.namespace
+                    ),
+                );
             }
             Err(Denied::Scope) => {
-                return denied(Reason::ProjectNotAllowed, format!("{instance} lets this namespace use it, but not for {}. Ask whoever runs it for a grant, or correct the project in a new object.", spec.scope));
+                return denied(
+                    Reason::ProjectNotAllowed,
+                    format!(
+                        "{instance} lets this namespace use it, but not for {}. Ask whoever runs it for a grant, or correct the project in a new object.",
+                        spec.scope
+                    ),
+                );
             }
         }
     }
@@ -212,7 +229,9 @@ fn access_for_deletion(observed: &Observed, context: &Context) -> Result<Access,
         ),
         Found::NotServed => Judgement::new(
             Reason::KmsRefNotAllowed,
-            format!("{instance}, through which it was made, doesn't serve since the operator serves some namespaces only."),
+            format!(
+                "{instance}, through which it was made, doesn't serve since the operator serves some namespaces only."
+            ),
         ),
     };
     match context.instances.last_client(&key) {
@@ -309,7 +328,8 @@ fn says_denied(reason: Reason) -> bool {
 /// Reads the Secret. If it turns out that nothing of it changed but its labels, nothing is due.
 async fn read_secret(observed: &mut Observed, due: Due, context: &Context) -> Result<(), Error> {
     let (Ok(spec), Some(key)) = (&observed.spec, observed.secret_key()) else { return Ok(()) };
-    let secret = Api::<Secret>::namespaced(context.client.clone(), &observed.namespace).get_opt(&spec.secret.name).await?;
+    let secret =
+        Api::<Secret>::namespaced(context.client.clone(), &observed.namespace).get_opt(&spec.secret.name).await?;
     let version = secret.as_ref().map(version_of);
     let changed = context.secrets.get(&key).and_then(|seen| seen.changed);
     context.secrets.refer(&observed.target(), Some(key.clone()));
@@ -344,7 +364,12 @@ async fn read_secret(observed: &mut Observed, due: Due, context: &Context) -> Re
 fn content(values: &SecretValues, context: &Context) -> ContentKey {
     use secrecy::ExposeSecret;
     let token = values.token.as_ref().map(ExposeSecret::expose_secret);
-    context.process_key.content(&[values.email.as_deref(), token, values.expires_at.as_deref(), values.annotation.as_deref()])
+    context.process_key.content(&[
+        values.email.as_deref(),
+        token,
+        values.expires_at.as_deref(),
+        values.annotation.as_deref(),
+    ])
 }
 
 /// uid and resourceVersion of a Secret: a Secret that was deleted and created again is another.

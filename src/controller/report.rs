@@ -87,11 +87,7 @@ pub async fn report(
     Ok(next(observed, outcome, &report, context))
 }
 
-fn pass<'a>(
-    observed: &'a Observed,
-    before: &'a BitbucketConnectionStatus,
-    findings: Option<Findings<'a>>,
-) -> Pass<'a> {
+fn pass<'a>(observed: &'a Observed, before: &'a BitbucketConnectionStatus, findings: Option<Findings<'a>>) -> Pass<'a> {
     Pass {
         now: observed.now,
         uid: &observed.uid,
@@ -121,7 +117,9 @@ fn next(observed: &Observed, outcome: &Outcome, report: &Report, context: &Conte
 fn wake(times: [Option<jiff::Timestamp>; 2], observed: &Observed) -> Action {
     match times.into_iter().flatten().min() {
         // A second late is in time; one early would find nothing due.
-        Some(at) => Action::requeue(Duration::try_from(at.duration_since(observed.now)).unwrap_or_default() + Duration::from_millis(50)),
+        Some(at) => Action::requeue(
+            Duration::try_from(at.duration_since(observed.now)).unwrap_or_default() + Duration::from_millis(50),
+        ),
         None => Action::await_change(),
     }
 }
@@ -141,7 +139,11 @@ async fn announce(observed: &Observed, announcements: &[Announcement], context: 
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             // A namespace that is being deleted refuses new events: never an obstacle.
             Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404 | 422) => {
-                tracing::warn!(event = announcement.reason.as_str(), code = status.code, "the API server refused an event");
+                tracing::warn!(
+                    event = announcement.reason.as_str(),
+                    code = status.code,
+                    "the API server refused an event"
+                );
             }
             Err(error) => return Err(error.into()),
         }
@@ -163,10 +165,7 @@ fn event(observed: &Observed, announcement: &Announcement, context: &Context) ->
         reason: Some(announcement.reason.as_str().to_owned()),
         type_: Some(if announcement.warning { "Warning" } else { "Normal" }.to_owned()),
         note: Some(announcement.note.clone()),
-        regarding: Some(ObjectReference {
-            resource_version: None,
-            ..observed.object.object_ref(&())
-        }),
+        regarding: Some(ObjectReference { resource_version: None, ..observed.object.object_ref(&()) }),
         ..Event::default()
     }
 }
@@ -207,5 +206,7 @@ async fn write(
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Error::from(kube::Error::Api(Box::new(kube::core::Status::failure("the object keeps changing", "Conflict").with_code(409)))))
+    Err(Error::from(kube::Error::Api(Box::new(
+        kube::core::Status::failure("the object keeps changing", "Conflict").with_code(409),
+    ))))
 }

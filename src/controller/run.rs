@@ -61,16 +61,24 @@ const READ_TIMEOUT: Duration = Duration::from_secs(180);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No cluster.
-    #[error("no Kubernetes cluster to connect to: {0}. Run it in a pod with a ServiceAccount, or set KUBECONFIG to the path of a kubeconfig that works with kubectl.")]
+    #[error(
+        "no Kubernetes cluster to connect to: {0}. Run it in a pod with a ServiceAccount, or set KUBECONFIG to the path of a kubeconfig that works with kubectl."
+    )]
     NoCluster(#[source] kube::config::InferConfigError),
     /// The connection to the API server can't be set up.
-    #[error("the connection to the API server can't be set up: {0}. See whether kubectl works with the same kubeconfig.")]
+    #[error(
+        "the connection to the API server can't be set up: {0}. See whether kubectl works with the same kubeconfig."
+    )]
     Client(#[source] kube::Error),
     /// The default owner id can't be read.
-    #[error("the uid of the namespace kube-system, the default owner id, can't be read: {0}. Let the operator's ServiceAccount get that namespace, or set --owner-id to an id that stays the same for this cluster, such as that uid.")]
+    #[error(
+        "the uid of the namespace kube-system, the default owner id, can't be read: {0}. Let the operator's ServiceAccount get that namespace, or set --owner-id to an id that stays the same for this cluster, such as that uid."
+    )]
     NoOwnerId(#[source] kube::Error),
     /// The cluster says something that can't be an owner id.
-    #[error("the uid of the namespace kube-system is no good owner id; set --owner-id to one that stays the same for this cluster")]
+    #[error(
+        "the uid of the namespace kube-system is no good owner id; set --owner-id to one that stays the same for this cluster"
+    )]
     BadOwnerId,
     /// No HTTP client.
     #[error(transparent)]
@@ -96,7 +104,9 @@ pub async fn run(options: RunOptions) -> Result<(), Error> {
     let served = Stores::new(&scopes);
     let metrics = Metrics::new(served.samples());
     let readiness = Readiness::waiting("the caches are not filled yet");
-    let servers = health::start(options.health_addr, options.metrics_addr, readiness.clone(), Arc::clone(&metrics), stop.clone()).await?;
+    let servers =
+        health::start(options.health_addr, options.metrics_addr, readiness.clone(), Arc::clone(&metrics), stop.clone())
+            .await?;
 
     let client = client().await?;
     let owner_id = match &options.owner_id {
@@ -185,7 +195,10 @@ fn context(
             .iter()
             .map(|scope| (stores.instances[scope].0.clone(), triggers.open_instances(scope.clone())))
             .collect(),
-        cluster: stores.cluster.as_ref().map(|cluster| (cluster.instances.0.clone(), triggers.open_cluster_instances())),
+        cluster: stores
+            .cluster
+            .as_ref()
+            .map(|cluster| (cluster.instances.0.clone(), triggers.open_cluster_instances())),
         recounts,
     };
     let http = http::client()?;
@@ -231,7 +244,11 @@ async fn watch_all(client: &Client, scopes: &[Scope], stores: Stores, context: &
         filled.push(Box::pin(async move { drop(store.wait_until_ready().await) }));
     }
     if let Some(Cluster { instances, namespaces }) = stores.cluster {
-        tasks.spawn(watches::instances::<ClusterKmsInstance>(Api::all(client.clone()), instances.1, Arc::clone(context)));
+        tasks.spawn(watches::instances::<ClusterKmsInstance>(
+            Api::all(client.clone()),
+            instances.1,
+            Arc::clone(context),
+        ));
         tasks.spawn(watches::namespaces(client.clone(), namespaces.1, Arc::clone(context)));
         filled.push(Box::pin(async move { drop(instances.0.wait_until_ready().await) }));
         filled.push(Box::pin(async move { drop(namespaces.0.wait_until_ready().await) }));

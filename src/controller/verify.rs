@@ -44,8 +44,7 @@ pub struct Verified {
 /// Asks both services, as far as the pass needs their answers.
 pub async fn verify(observed: &Observed, due: Due, context: &Context) -> Verified {
     let not_before = due.skips_caches().then(Instant::now);
-    let mut verified =
-        Verified { token: None, credentials: None, at: None, remote: Remote::Absent, retry_after: None };
+    let mut verified = Verified { token: None, credentials: None, at: None, remote: Remote::Absent, retry_after: None };
     let Ok(spec) = &observed.spec else {
         verified.remote = unreachable(&observed.access);
         return verified;
@@ -67,8 +66,7 @@ pub async fn verify(observed: &Observed, due: Due, context: &Context) -> Verifie
 
 /// Looks up what a deletion has to deal with: by the status, else by the mark.
 pub async fn locate(observed: &Observed, context: &Context) -> Verified {
-    let mut verified =
-        Verified { token: None, credentials: None, at: None, remote: Remote::Absent, retry_after: None };
+    let mut verified = Verified { token: None, credentials: None, at: None, remote: Remote::Absent, retry_after: None };
     verified.remote = match (&observed.access, spec::scope(&observed.object.spec)) {
         (Err(judgement), _) => Remote::Unreadable(judgement.clone()),
         (Ok(_), Err(problem)) => Remote::Unreadable(Judgement::new(Reason::SpecInvalid, problem.to_string())),

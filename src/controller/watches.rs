@@ -11,7 +11,7 @@ use kube::{
     runtime::{
         WatchStreamExt,
         reflector::store::Writer,
-        watcher::{self, Event, metadata_watcher, watcher},
+        watcher::{self, Event, watcher},
     },
 };
 use serde::de::DeserializeOwned;
@@ -57,7 +57,10 @@ where
 }
 
 fn quietly<K>(stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send) -> impl Stream<Item = Event<K>> {
-    stream.default_backoff().inspect_err(|error| tracing::warn!(%error, "a watch broke off; it is taken up again")).filter_map(|event| async { event.ok() })
+    stream
+        .default_backoff()
+        .inspect_err(|error| tracing::warn!(%error, "a watch broke off; it is taken up again"))
+        .filter_map(|event| async { event.ok() })
 }
 
 /// Keeps the cache of BitbucketConnections, what they refer to, and has those looked at that changed. Our own writes
@@ -138,7 +141,9 @@ where
             Event::Apply(object) => {
                 context.secrets.refer(&Target::Instance(object.key()), object.secret());
                 let known = reader.get(&kube::runtime::reflector::ObjectRef::from_obj(object));
-                if known.is_none_or(|known| known.meta().generation != object.meta().generation || known.uid() != object.uid()) {
+                if known.is_none_or(|known| {
+                    known.meta().generation != object.meta().generation || known.uid() != object.uid()
+                }) {
                     news.push(Target::Instance(object.key()));
                 }
             }
@@ -155,8 +160,9 @@ where
 
 /// Follows the versions of Secrets that something refers to; of what they hold nothing is read here.
 pub async fn secrets(client: Client, scope: Scope, context: Arc<Context>, synced: Arc<tokio::sync::Notify>) {
-    let api: Api<Secret> = api(&client, &scope);
-    let mut events = Box::pin(quietly(metadata_watcher(api, watcher::Config::default())));
+    // Of this type the API server sends metadata alone.
+    let api: Api<PartialObjectMeta<Secret>> = api(&client, &scope);
+    let mut events = Box::pin(quietly(watcher(api, watcher::Config::default())));
     let mut gone: HashSet<SecretKey> = HashSet::new();
     let mut listed_before = false;
     while let Some(event) = events.next().await {
@@ -194,12 +200,14 @@ fn key_of(secret: &PartialObjectMeta<Secret>) -> SecretKey {
 /// Keeps the labels of namespaces, and has connections looked at whose grants may have changed by them.
 pub async fn namespaces(client: Client, mut store: Writer<PartialObjectMeta<Namespace>>, context: Arc<Context>) {
     let reader = store.as_reader();
-    let mut events = Box::pin(quietly(metadata_watcher(Api::<Namespace>::all(client), watcher::Config::default())).map(|event| {
-        event.modify(|namespace| {
-            namespace.managed_fields_mut().clear();
-            namespace.annotations_mut().clear();
-        })
-    }));
+    let mut events = Box::pin(
+        quietly(watcher(Api::<PartialObjectMeta<Namespace>>::all(client), watcher::Config::default())).map(|event| {
+            event.modify(|namespace| {
+                namespace.managed_fields_mut().clear();
+                namespace.annotations_mut().clear();
+            })
+        }),
+    );
     while let Some(event) = events.next().await {
         let mut news = Vec::new();
         if let Event::Apply(namespace) = &event {

@@ -159,7 +159,10 @@ impl ProcessKey {
 
     /// By what equal contents of a Secret are recognized within this process. Never published.
     pub fn content(&self, parts: &[Option<&str>]) -> ContentKey {
-        let parts: Vec<_> = parts.iter().flat_map(|part| [&[u8::from(part.is_some())], part.unwrap_or("").as_bytes()]).collect();
+        // A part that is absent is another than one that is empty.
+        let marks = parts.iter().map(|part| if part.is_some() { "+" } else { "-" });
+        let texts = parts.iter().map(|part| part.unwrap_or_default());
+        let parts: Vec<_> = marks.chain(texts).map(str::as_bytes).collect();
         ContentKey(keyed_hash(&self.0, &parts))
     }
 }
