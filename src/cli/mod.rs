@@ -1,1 +1,165 @@
-//! (see the module's own docs)
+//! The command line: one module per command, and here what they have in common.
+//!
+//! What a person typed is parsed and judged here, once. A command gets typed, validated options, and a refusal names
+//! the flag, what was wrong with its value, and what would be right.
+
+mod completions;
+mod crds;
+mod output;
+mod parse;
+pub mod run;
+
+use clap::{
+    Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+    builder::StyledStr,
+    error::{ContextKind, ContextValue},
+};
+
+pub use crds::CrdsOptions;
+pub use run::RunOptions;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bitbucket-connection-operator",
+    version,
+    max_term_width = 100,
+    about = "Keeps Bitbucket app connections of Hanzo KMS in step with Kubernetes Secrets",
+    long_about = "Keeps Bitbucket app connections of Hanzo KMS in step with Kubernetes Secrets.\n\n\
+        A BitbucketConnection names a Secret with an Atlassian API token. The operator verifies the token with \
+        Bitbucket (is it good, does it have the scopes that the use cases need, when does it expire?), creates or \
+        updates the connection in the KMS, and says in the object's status what to do when something is wrong. A bad \
+        token never replaces a good one.",
+    after_long_help = "Examples:\n  \
+        Install the kinds, then run against the cluster of the current kubeconfig context:\n    \
+        bitbucket-connection-operator crds | kubectl apply --server-side -f -\n    \
+        bitbucket-connection-operator run\n\n  \
+        Complete commands and flags in bash:\n    \
+        source <(bitbucket-connection-operator completions bash)\n\n\
+        Exit codes: 0 done, 1 failed (the reason is on standard error), 2 the command line is wrong.",
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Task,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Run the operator
+    ///
+    /// Runs against the cluster of the pod's ServiceAccount or, outside a cluster, of the current kubeconfig context,
+    /// until it gets SIGTERM or SIGINT. Every flag can be given as an environment variable as well; the flag wins.
+    // The options are boxed: they are ten times as large as those of the other commands.
+    Run(Box<RunOptions>),
+    /// Print the CustomResourceDefinitions of all kinds as YAML
+    ///
+    /// They are valid for Kubernetes 1.30 and newer, and must be in the cluster before the operator runs.
+    Crds(CrdsOptions),
+    /// Print shell completions
+    ///
+    /// That is a script by which a shell completes commands and flags.
+    Completions(completions::CompletionsOptions),
+}
+
+/// Why a command failed. The text says what failed, why, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The runtime can't start.
+    #[error("can't start the runtime ({0}): raise the limits on threads and open files of this process")]
+    Runtime(std::io::Error),
+    /// The log can't be set up.
+    #[error(transparent)]
+    Logs(#[from] crate::telemetry::logs::Error),
+    /// The operator stopped.
+    #[error(transparent)]
+    Run(#[from] crate::controller::Error),
+    /// The CRDs can't be printed or written.
+    #[error(transparent)]
+    Crds(#[from] crds::Error),
+    /// Standard output can't be written to.
+    #[error("can't write to standard output ({0}): free space where it is redirected to, or redirect it elsewhere")]
+    Stdout(std::io::Error),
+}
+
+impl Cli {
+    /// The command line of this process. Ends the process with a message where it is wrong, or where help was asked for.
+    pub fn read() -> Self {
+        let from_matches = |matches| Self::from_arg_matches(&matches).map_err(|e| e.format(&mut command()));
+        match command().try_get_matches().and_then(from_matches) {
+            Ok(cli) => cli,
+            Err(error) => name_the_variable(hide_the_password(error)).exit(),
+        }
+    }
+}
+
+/// The parser. `--help` doesn't show the values of environment variables: it reads the same everywhere.
+fn command() -> Command {
+    Cli::command().mut_subcommand("run", |run| run.mut_args(|arg| arg.hide_env_values(true)))
+}
+
+/// Does what the command line asks for.
+pub fn execute(cli: Cli) -> Result<(), Error> {
+    match cli.command {
+        Task::Run(options) => run::run(*options),
+        Task::Crds(options) => crds::crds(&options),
+        Task::Completions(options) => completions::completions(&options, command()),
+    }
+}
+
+/// Takes user and password out of a refused URL: standard error is often kept for long.
+fn hide_the_password(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
+        && let Some((_, host)) = value.rsplit_once('@')
+    {
+        let hidden = ContextValue::String(format!("…@{host}"));
+        error.insert(ContextKind::InvalidValue, hidden);
+    }
+    error
+}
+
+/// Says so where a refused value comes from an environment variable: the flag, which the message names, isn't on the
+/// command line then, and nobody would find it.
+fn name_the_variable(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(arg)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    let flag = arg.split_whitespace().next().unwrap_or_default().to_owned();
+    let variable = command()
+        .get_subcommands()
+        .flat_map(Command::get_arguments)
+        .find(|known| known.get_long().is_some_and(|long| flag.strip_prefix("--") == Some(long)))
+        .and_then(|known| known.get_env().map(|name| name.to_string_lossy().into_owned()));
+    let typed = std::env::args_os().skip(1).any(|arg| arg.to_string_lossy().split('=').next() == Some(&flag));
+    if let Some(variable) = variable
+        && !typed
+        && std::env::var_os(&variable).is_some()
+    {
+        let tip = StyledStr::from(format!("the value comes from the environment variable {variable}"));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_sound() {
+        super::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_run_is_an_environment_variable_too() {
+        let command = super::command();
+        let run = command.find_subcommand("run").expect("the command run");
+        for arg in run.get_arguments() {
+            let long = arg.get_long().expect("flags have long names");
+            let expected = format!("BCO_{}", long.replace('-', "_").to_uppercase());
+            assert_eq!(arg.get_env().and_then(|name| name.to_str()), Some(expected.as_str()), "--{long}");
+        }
+    }
+}

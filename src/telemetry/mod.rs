@@ -1,1 +1,7 @@
-//! (see the module's own docs)
+//! What the operator tells about itself: logs, metrics, health.
+
+pub mod health;
+pub mod logs;
+pub mod metrics;
+mod samples;
+mod scrape;

@@ -1,0 +1,285 @@
+//! `run`: the operator itself.
+
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU16, NonZeroU32},
+};
+
+use clap::{ArgAction, Args};
+use url::{Host, Url};
+
+pub use super::parse::Limit;
+use super::{Error, parse};
+use crate::{
+    controller,
+    domain::ownership::OwnerId,
+    telemetry::logs::{self, LogFormat},
+};
+
+/// What `run` takes, validated: nothing behind this type reads raw strings again.
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = "Environment:\n  \
+        RUST_LOG  What to log: a level (error, warn, info, debug), or levels by module, such as\n            \
+        info,bitbucket_connection_operator=debug [default: info,kube=warn]\n  \
+        NO_COLOR  Set to anything, it keeps colours out of text logs; only terminals get any\n\n\
+        Examples:\n  \
+        bitbucket-connection-operator run\n  \
+        bitbucket-connection-operator run --namespaces team-a,team-b --owner-id my-cluster\n  \
+        bitbucket-connection-operator run --allowed-kms-hosts kms.example.com --log-format json")]
+pub struct RunOptions {
+    /// Namespaces to serve, separated by commas; all if left out
+    ///
+    /// With it the operator needs no rights on the whole cluster, and only KmsInstances serve, no ClusterKmsInstances.
+    /// Where the namespace kube-system can't be read, --owner-id is needed too.
+    #[arg(
+        long,
+        env = "BCO_NAMESPACES",
+        value_name = "NAMES",
+        value_delimiter = ',',
+        value_parser = parse::namespace,
+        help_heading = "What to serve"
+    )]
+    pub namespaces: Vec<String>,
+
+    /// How many objects to reconcile at once, 1 to 256
+    #[arg(
+        long,
+        env = "BCO_CONCURRENCY",
+        value_name = "COUNT",
+        default_value = "16",
+        value_parser = parse::concurrency,
+        allow_negative_numbers = true,
+        help_heading = "What to serve"
+    )]
+    pub concurrency: NonZeroU16,
+
+    /// Take part in leader election, for several replicas (no effect yet)
+    ///
+    /// The Lease is in the pod's namespace, else in that of the kubeconfig context, else in default. As an environment
+    /// variable: true or false.
+    #[arg(
+        long,
+        env = "BCO_LEADER_ELECT",
+        action = ArgAction::SetTrue,
+        value_parser = parse::switch,
+        help_heading = "What to serve"
+    )]
+    pub leader_elect: bool,
+
+    /// Id by which this operator knows its own connections in the KMS; default: the uid of the namespace kube-system
+    ///
+    /// 1 to 128 visible ASCII characters. Two clusters that share a KMS must have different ids; one cluster must keep
+    /// its id, else it takes its own connections for another's.
+    #[arg(
+        long,
+        env = "BCO_OWNER_ID",
+        value_name = "ID",
+        value_parser = parse::owner_id,
+        help_heading = "Ownership"
+    )]
+    pub owner_id: Option<OwnerId>,
+
+    /// Ids that this operator had before, separated by commas (no effect yet)
+    ///
+    /// A rebuilt or migrated cluster recognizes the connections of its former self by them.
+    #[arg(
+        long,
+        env = "BCO_PREVIOUS_OWNER_IDS",
+        value_name = "IDS",
+        value_delimiter = ',',
+        value_parser = parse::owner_id,
+        help_heading = "Ownership"
+    )]
+    pub previous_owner_ids: Vec<OwnerId>,
+
+    /// Address of the Bitbucket API, path included
+    ///
+    /// https; http only to a loopback address.
+    #[arg(
+        long,
+        env = "BCO_BITBUCKET_URL",
+        value_name = "URL",
+        default_value = "https://api.bitbucket.org/2.0",
+        value_parser = parse::bitbucket_url,
+        help_heading = "Servers"
+    )]
+    pub bitbucket_url: Url,
+
+    /// Hosts that Secrets may be sent to, names or addresses without ports, separated by commas
+    ///
+    /// An instance that names another host gets the reason HostNotAllowed: whoever may create an instance must not be
+    /// able to send Secrets anywhere.
+    #[arg(
+        long,
+        env = "BCO_ALLOWED_KMS_HOSTS",
+        value_name = "HOSTS",
+        default_value = "app.kms.hanzo.ai",
+        value_delimiter = ',',
+        value_parser = parse::kms_host,
+        help_heading = "Servers"
+    )]
+    pub allowed_kms_hosts: Vec<Host>,
+
+    /// Allow instances whose host is a plain http URL, which sends Secrets in the clear
+    ///
+    /// Without it they get the reason InsecureHost. As an environment variable: true or false.
+    #[arg(
+        long,
+        env = "BCO_ALLOW_INSECURE_KMS",
+        action = ArgAction::SetTrue,
+        value_parser = parse::switch,
+        help_heading = "Servers"
+    )]
+    pub allow_insecure_kms: bool,
+
+    /// Reads per minute and KMS host, 0 for no limit (no effect yet)
+    #[arg(
+        long,
+        env = "BCO_KMS_READS_PER_MINUTE",
+        value_name = "COUNT",
+        default_value = "50",
+        value_parser = parse::limit,
+        allow_negative_numbers = true,
+        help_heading = "Limits"
+    )]
+    pub kms_reads_per_minute: Limit,
+
+    /// Writes per minute and KMS host, 0 for no limit (no effect yet)
+    #[arg(
+        long,
+        env = "BCO_KMS_WRITES_PER_MINUTE",
+        value_name = "COUNT",
+        default_value = "150",
+        value_parser = parse::limit,
+        allow_negative_numbers = true,
+        help_heading = "Limits"
+    )]
+    pub kms_writes_per_minute: Limit,
+
+    /// Requests per hour and Bitbucket account, 0 for no limit (no effect yet)
+    #[arg(
+        long,
+        env = "BCO_BITBUCKET_REQUESTS_PER_HOUR",
+        value_name = "COUNT",
+        default_value = "500",
+        value_parser = parse::limit,
+        allow_negative_numbers = true,
+        help_heading = "Limits"
+    )]
+    pub bitbucket_requests_per_hour: Limit,
+
+    /// Address to serve /metrics on; port 0 takes a free one, which is logged
+    #[arg(
+        long,
+        env = "BCO_METRICS_ADDR",
+        value_name = "IP:PORT",
+        default_value = "0.0.0.0:8080",
+        value_parser = parse::listen,
+        help_heading = "Telemetry"
+    )]
+    pub metrics_addr: SocketAddr,
+
+    /// Address to serve /livez and /readyz on; port 0 takes a free one, which is logged
+    #[arg(
+        long,
+        env = "BCO_HEALTH_ADDR",
+        value_name = "IP:PORT",
+        default_value = "0.0.0.0:8081",
+        value_parser = parse::listen,
+        help_heading = "Telemetry"
+    )]
+    pub health_addr: SocketAddr,
+
+    /// Form of the log, which goes to standard error
+    #[arg(
+        long,
+        env = "BCO_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text",
+        value_enum,
+        help_heading = "Telemetry"
+    )]
+    pub log_format: LogFormat,
+}
+
+impl Limit {
+    /// The number, unless there is no limit.
+    pub const fn get(self) -> Option<NonZeroU32> {
+        self.0
+    }
+}
+
+/// Runs the operator until it is asked to stop.
+pub(super) fn run(options: RunOptions) -> Result<(), Error> {
+    logs::init(options.log_format)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    Ok(runtime.block_on(controller::run(options))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Task};
+
+    fn options(flags: &[&str]) -> RunOptions {
+        let line = ["bitbucket-connection-operator", "run"].iter().chain(flags);
+        match Cli::try_parse_from(line).expect("good flags").command {
+            Task::Run(options) => *options,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_defaults() {
+        let options = options(&[]);
+        assert!(options.namespaces.is_empty() && options.previous_owner_ids.is_empty());
+        assert!(options.owner_id.is_none() && !options.leader_elect && !options.allow_insecure_kms);
+        assert_eq!(options.concurrency.get(), 16);
+        assert_eq!(options.bitbucket_url.as_str(), "https://api.bitbucket.org/2.0");
+        assert_eq!(options.allowed_kms_hosts, [Host::Domain("app.kms.hanzo.ai".to_owned())]);
+        assert_eq!(options.kms_reads_per_minute.get(), NonZeroU32::new(50));
+        assert_eq!(options.kms_writes_per_minute.get(), NonZeroU32::new(150));
+        assert_eq!(options.bitbucket_requests_per_hour.get(), NonZeroU32::new(500));
+        assert_eq!(options.metrics_addr.to_string(), "0.0.0.0:8080");
+        assert_eq!(options.health_addr.to_string(), "0.0.0.0:8081");
+        assert_eq!(options.log_format, LogFormat::Text);
+    }
+
+    #[test]
+    fn every_flag_is_honoured() {
+        let options = options(&[
+            "--namespaces=team-a, team-b",
+            "--concurrency=1",
+            "--leader-elect",
+            "--owner-id=cluster-1",
+            "--previous-owner-ids=cluster-0,cluster-00",
+            "--bitbucket-url=http://127.0.0.1:8000/2.0/",
+            "--allowed-kms-hosts=kms.example.com,[::1]",
+            "--allowed-kms-hosts=127.0.0.1",
+            "--allow-insecure-kms",
+            "--kms-reads-per-minute=0",
+            "--kms-writes-per-minute=1",
+            "--bitbucket-requests-per-hour=2",
+            "--metrics-addr=127.0.0.1:0",
+            "--health-addr=[::]:9",
+            "--log-format=json",
+        ]);
+        assert_eq!(options.namespaces, ["team-a", "team-b"]);
+        assert_eq!(options.concurrency.get(), 1);
+        assert!(options.leader_elect && options.allow_insecure_kms);
+        assert_eq!(options.owner_id.as_ref().map(OwnerId::as_str), Some("cluster-1"));
+        let previous: Vec<_> = options.previous_owner_ids.iter().map(OwnerId::as_str).collect();
+        assert_eq!(previous, ["cluster-0", "cluster-00"]);
+        assert_eq!(options.bitbucket_url.as_str(), "http://127.0.0.1:8000/2.0");
+        let hosts: Vec<_> = options.allowed_kms_hosts.iter().map(Host::to_string).collect();
+        assert_eq!(hosts, ["kms.example.com", "[::1]", "127.0.0.1"]);
+        assert_eq!(options.kms_reads_per_minute.get(), None);
+        assert_eq!(options.kms_writes_per_minute.get(), NonZeroU32::new(1));
+        assert_eq!(options.bitbucket_requests_per_hour.get(), NonZeroU32::new(2));
+        assert_eq!(options.metrics_addr.to_string(), "127.0.0.1:0");
+        assert_eq!(options.health_addr.to_string(), "[::]:9");
+        assert_eq!(options.log_format, LogFormat::Json);
+    }
+}

@@ -1,0 +1,172 @@
+//! The log, on standard error.
+//!
+//! What to log comes from `RUST_LOG`. Whatever it says, two things stay out of the log, since they could hold a
+//! credential: what the HTTP and TLS libraries tell below the level *info* (headers, bodies, frames), and the payload
+//! of a panic.
+
+use std::{env, io::IsTerminal, panic, thread};
+
+use clap::ValueEnum;
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry,
+    filter::{LevelFilter, filter_fn},
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
+/// The variable that says what to log.
+const VARIABLE: &str = "RUST_LOG";
+/// What is logged by default: kube tells each closed watch otherwise.
+const DEFAULT: &str = "info,kube=warn";
+/// Libraries that handle requests as bytes.
+const TRANSPORT: [&str; 7] = ["h2", "hyper", "hyper_rustls", "hyper_util", "reqwest", "rustls", "tower"];
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line of text for people
+    Text,
+    /// A JSON object per line for machines
+    Json,
+}
+
+/// Why the log can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The filter makes no sense.
+    #[error(
+        "RUST_LOG={text:?} is no log filter ({reason}): write a level, such as RUST_LOG=debug, or levels by module, such as RUST_LOG=info,kube=debug"
+    )]
+    Filter {
+        /// The filter.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is a log already.
+    #[error("the log is set up already ({0}): set it up once per process")]
+    Twice(String),
+}
+
+/// Sets up the log of this process, and has panics logged there.
+pub fn init(format: LogFormat) -> Result<(), Error> {
+    let wanted = env::var(VARIABLE).unwrap_or_default();
+    let stderr = std::io::stderr;
+    let colours = stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    log(format, &wanted, colours, stderr)?.try_init().map_err(|error| Error::Twice(error.to_string()))?;
+    panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// A log of what is wanted, to a writer.
+fn log<W>(
+    format: LogFormat,
+    wanted: &str,
+    colours: bool,
+    writer: W,
+) -> Result<impl SubscriberInitExt + Subscriber, Error>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
+        LogFormat::Text => fmt::layer().with_writer(writer).with_ansi(colours).boxed(),
+        LogFormat::Json => fmt::layer().with_writer(writer).json().flatten_event(true).boxed(),
+    };
+    Ok(Registry::default().with(lines).with(filter(wanted)?).with(filter_fn(is_harmless)))
+}
+
+/// The filter that the variable asks for.
+fn filter(wanted: &str) -> Result<EnvFilter, Error> {
+    let wanted = wanted.trim();
+    EnvFilter::builder()
+        .with_default_directive(LevelFilter::ERROR.into())
+        .parse(if wanted.is_empty() { DEFAULT } else { wanted })
+        .map_err(|error| Error::Filter { text: wanted.to_owned(), reason: error.to_string() })
+}
+
+/// Whether it can't hold a credential.
+fn is_harmless(metadata: &Metadata<'_>) -> bool {
+    let library = metadata.target().split("::").next().unwrap_or_default();
+    *metadata.level() <= tracing::Level::INFO || !TRANSPORT.contains(&library)
+}
+
+/// Logs where a panic happened, never what it says: its payload could hold a credential.
+fn log_panic(info: &panic::PanicHookInfo<'_>) {
+    let location = info.location().map(ToString::to_string).unwrap_or_default();
+    let thread = thread::current();
+    tracing::error!(location, thread = thread.name().unwrap_or("unnamed"), "panicked; please report this location");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+
+    /// Where a test's log goes.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is logged while something is done.
+    fn logged(format: LogFormat, wanted: &str, act: impl FnOnce()) -> String {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let subscriber = log(format, wanted, false, move || writer.clone()).expect("a good filter");
+        tracing::subscriber::with_default(subscriber, act);
+        String::from_utf8(kept.0.lock().expect("no panic").clone()).expect("text")
+    }
+
+    #[test]
+    fn a_line_of_json_is_flat() {
+        let text = logged(LogFormat::Json, "", || tracing::info!(server = "health", "listening"));
+        let line: serde_json::Value = serde_json::from_str(&text).expect("one line of JSON");
+        assert_eq!((&line["server"], &line["message"]), (&"health".into(), &"listening".into()));
+    }
+
+    #[test]
+    fn libraries_that_see_bytes_are_quiet_whatever_is_asked_for() {
+        let text = logged(LogFormat::Text, "trace,hyper::proto=trace", || {
+            tracing::debug!(target: "hyper::proto", "authorization: s3cret");
+            tracing::trace!(target: "h2", "s3cret");
+            tracing::info!(target: "hyper", "something to know");
+            tracing::trace!(target: "hyperbole", "not the library");
+        });
+        assert!(!text.contains("s3cret"), "{text}");
+        assert!(text.contains("something to know") && text.contains("not the library"), "{text}");
+    }
+
+    #[test]
+    fn a_panic_is_logged_without_its_payload() {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(log_panic));
+        let text = logged(LogFormat::Text, "", || {
+            let secret = "s3cret".to_owned();
+            assert!(panic::catch_unwind(|| panic!("{secret}")).is_err());
+        });
+        panic::set_hook(before);
+        assert!(text.contains("src/telemetry/logs.rs:") && !text.contains("s3cret"), "{text}");
+    }
+
+    #[test]
+    fn filters_are_read_or_refused() {
+        for good in ["", "  ", "debug", "info,kube=debug", "off"] {
+            assert!(filter(good).is_ok(), "{good}");
+        }
+        let refusal = filter("info,kube=loud").expect_err("no level").to_string();
+        assert!(refusal.contains("kube=loud") && refusal.contains("RUST_LOG=debug"), "{refusal}");
+    }
+}
