@@ -128,15 +128,15 @@ pub struct CredentialsSecretRef {
     #[x_kube(validation = Rule::new("size(self) > 0").message("secretRef.name must be the name of a Secret in this namespace"))]
     pub name: String,
     /// Key of the e-mail address of the Atlassian account that made the token. Defaults to email.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::secret_key")]
     pub email_key: Option<String>,
     /// Key of the API token. Defaults to token.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::secret_key")]
     pub token_key: Option<String>,
     /// Key of the time at which the token ends (RFC 3339 time or date), if the Secret has one. Defaults to expiresAt.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::secret_key")]
     pub expires_at_key: Option<String>,
 }

@@ -47,13 +47,13 @@ use super::schema;
 pub struct KmsInstanceSpec {
     /// Address of the KMS, an URL without path, query or user. Defaults to https://app.kms.hanzo.ai. The operator talks
     /// only to hosts that its flag --allowed-kms-hosts names.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::host")]
     pub host: Option<String>,
     /// How the operator logs in.
     pub auth: Auth,
     /// Slug of the organization to log in to, for identities that belong to several.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::organization_slug")]
     pub organization_slug: Option<String>,
 }
@@ -98,13 +98,13 @@ pub struct KmsInstanceSpec {
 pub struct ClusterKmsInstanceSpec {
     /// Address of the KMS, an URL without path, query or user. Defaults to https://app.kms.hanzo.ai. The operator talks
     /// only to hosts that its flag --allowed-kms-hosts names.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::host")]
     pub host: Option<String>,
     /// How the operator logs in.
     pub auth: Auth,
     /// Slug of the organization to log in to, for identities that belong to several.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::organization_slug")]
     pub organization_slug: Option<String>,
     /// The namespace that holds the Secrets which auth refers to.
@@ -167,11 +167,11 @@ pub struct UniversalSecretRef {
     #[x_kube(validation = Rule::new("size(self) > 0").message("secretRef.name must be the name of a Secret"))]
     pub name: String,
     /// Key of the client id. Defaults to clientId.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::secret_key")]
     pub client_id_key: Option<String>,
     /// Key of the client secret. Defaults to clientSecret.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::secret_key")]
     pub client_secret_key: Option<String>,
 }
