@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use controlplane::{ControlPlane, Kept, Printer, Program, Programs, Progress};
 use serde_json::Value;
@@ -233,7 +233,7 @@ async fn build_operator(demo: &Path) -> Result<PathBuf, Error> {
                 result?;
                 return Ok(folder.join(OPERATOR));
             }
-            () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {
+            () = tokio::time::sleep(Duration::from_secs(2)) => {
                 let what = "building the operator".to_owned();
                 printer.show(&Progress::Working { what, elapsed: started.elapsed() });
             }
@@ -266,14 +266,11 @@ fn start_operator(program: &Path, cluster: &ControlPlane, stand_ins: &StandIns, 
 fn examples() -> Result<String, Error> {
     let folder = Path::new(ROOT).join("examples");
     let reading = || cannot("read examples/");
-    let mut manifests = String::new();
-    for entry in fs::read_dir(folder).map_err(reading())? {
-        let path = entry.map_err(reading())?.path();
-        if path.extension().is_some_and(|extension| extension == "yaml") {
-            manifests += &fs::read_to_string(path).map_err(reading())?;
-        }
-    }
-    Ok(manifests)
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(reading())?;
+    let mut paths: Vec<PathBuf> = entries.iter().map(fs::DirEntry::path).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    paths.sort();
+    paths.iter().map(|path| fs::read_to_string(path).map_err(reading())).collect()
 }
 
 fn in_path(folder: &Path) -> bool {

@@ -195,6 +195,9 @@ fn view(State((bitbucket, kms)): &State<(Bitbucket, Kms)>) -> View {
 
 async fn page(both: State<(Bitbucket, Kms)>) -> String {
     let view = view(&both);
-    let lines = table(&view.connections).lines(120, false).join("\n");
-    format!("The KMS holds {}\n\n{lines}\n", count(&view.connections))
+    let headline = format!("The KMS holds {}\n", count(&view.connections));
+    if view.connections.is_empty() {
+        return headline;
+    }
+    format!("{headline}\n{}\n", table(&view.connections).lines(120, false).join("\n"))
 }
