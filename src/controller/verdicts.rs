@@ -46,8 +46,8 @@ impl Verdicts {
     }
 
     /// The verdict on credentials: a remembered one that is younger than `interval` and was asked for after
-    /// `not_before`, else Bitbucket's answer now. Whoever waits for an answer shares it, an outage too; an outage is
-    /// remembered for nobody else.
+    /// `not_before`, else Bitbucket's answer now. Whoever waits for an answer shares it, an outage too; what says less than
+    /// all is remembered for nobody else.
     pub async fn get(&self, credentials: &Credentials, interval: Span, not_before: Option<Instant>) -> Given {
         let came = Instant::now();
         let slot = self.slot(credentials.key(&self.key));
@@ -55,7 +55,7 @@ impl Verdicts {
         if let Some(given) = slot.as_ref() {
             let waited_for = given.asked >= came;
             let young = given.at.checked_add(interval.signed()).is_ok_and(|end| end > (self.clock)());
-            let known = young && !matches!(given.verdict, Verdict::Unknown(_));
+            let known = young && given.verdict.is_complete();
             if waited_for || (known && not_before.is_none_or(|moment| given.asked >= moment)) {
                 return given.clone();
             }
