@@ -3,5 +3,9 @@
 //! `harness` starts and stops all that and holds the words in which the tests are written; each other file is about one
 //! thing that users can rely on. The control plane is found or built by itself: see `controlplane`.
 
+mod credentials;
 mod harness;
+mod kms_refusals;
+mod order;
 mod schema;
+mod scopes;
