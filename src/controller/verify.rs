@@ -71,10 +71,19 @@ pub async fn locate(observed: &Observed, context: &Context) -> Verified {
         (Err(judgement), _) => Remote::Unreadable(judgement.clone()),
         (Ok(_), Err(problem)) => Remote::Unreadable(Judgement::new(Reason::SpecInvalid, problem.to_string())),
         (Ok(access), Ok(scope)) => {
-            find(observed, access, &scope, Some(Instant::now()), &mut verified.retry_after, context).await
+            let not_before = Some(deletion_began(observed));
+            find(observed, access, &scope, not_before, &mut verified.retry_after, context).await
         }
     };
     verified
+}
+
+/// What a deletion relies on is read after it was asked for; objects that are deleted together share it.
+fn deletion_began(observed: &Observed) -> Instant {
+    let asked = observed.object.metadata.deletion_timestamp.as_ref().map_or(observed.now, |time| time.0);
+    let ago = Duration::try_from(observed.now.duration_since(asked)).unwrap_or_default();
+    let now = Instant::now();
+    if observed.memory.uncertain { now } else { now.checked_sub(ago).unwrap_or(now) }
 }
 
 /// After a refused name: whose is it? Ours, if the answer to an earlier write was lost.
