@@ -19,7 +19,7 @@ use crate::programs::{Program, Programs};
 use crate::undertaker::Undertaker;
 
 /// A start that takes longer has failed.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long a single question may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
