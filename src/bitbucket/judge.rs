@@ -112,11 +112,11 @@ fn refusal(json: &Value) -> Option<Refusal> {
 }
 
 /// Whether any string of a value passes: `error` and its `detail` may be texts, lists or objects.
-fn any_text(value: &Value, test: &impl Fn(&str) -> bool) -> bool {
+fn any_text(value: &Value, passes: &impl Fn(&str) -> bool) -> bool {
     match value {
-        Value::String(text) => test(text),
-        Value::Array(values) => values.iter().any(|value| any_text(value, test)),
-        Value::Object(members) => members.values().any(|value| any_text(value, test)),
+        Value::String(text) => passes(text),
+        Value::Array(values) => values.iter().any(|value| any_text(value, passes)),
+        Value::Object(members) => members.values().any(|value| any_text(value, passes)),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }

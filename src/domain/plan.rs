@@ -185,6 +185,15 @@ pub fn plan(wanted: &Wanted<'_>, remote: &Remote) -> Plan {
     }
 }
 
+/// For an object whose spec can't be read: nothing is done, and what is in the KMS stays.
+pub fn unplanned(remote: &Remote) -> Plan {
+    let judgement = match remote {
+        Remote::Unreadable(judgement) => judgement.clone(),
+        _ => Judgement::not_evaluated("the spec can't be read"),
+    };
+    Plan::nothing(judgement, true)
+}
+
 fn create(wanted: &Wanted<'_>) -> Plan {
     if wanted.token.push(wanted.spec) != Push::Allowed {
         return Plan::nothing(

@@ -206,8 +206,7 @@ pub(super) fn classify(operation: Operation, answer: &Answer, secrets: &[&str]) 
     let words = Words::of(&answer.body);
     match (status, words) {
         (429, words) => KmsError::RateLimited { retry_after: wait(answer, words.as_ref()) },
-        (405 | 501, _) => KmsError::NotOffered,
-        (404, None) => KmsError::NotOffered,
+        (404, None) | (405 | 501, _) => KmsError::NotOffered,
         (404, Some(words)) if words.message.starts_with("Route ") => KmsError::NotOffered,
         (400..=499, Some(words)) if !matches!(status, 408 | 425) => {
             let lower = words.message.to_lowercase();
@@ -243,8 +242,7 @@ pub(super) fn classify_login(answer: &Answer, secrets: &[&str]) -> LoginError {
     let status = answer.status;
     match (status, Words::of(&answer.body)) {
         (429, words) => LoginError::RateLimited { retry_after: wait(answer, words.as_ref()) },
-        (405 | 501, _) => LoginError::NotOffered,
-        (404, None) => LoginError::NotOffered,
+        (404, None) | (405 | 501, _) => LoginError::NotOffered,
         (404, Some(words)) if words.message.starts_with("Route ") => LoginError::NotOffered,
         (400..=499, Some(words)) if !matches!(status, 408 | 425) => {
             let lower = words.message.to_lowercase();

@@ -11,7 +11,7 @@ use tokio::{sync::Mutex, time::Instant};
 use super::error::LoginError;
 
 /// How long refused credentials are not tried again: as long as the KMS locks an identity after three failures.
-const REFUSAL_HOLD: Duration = Duration::from_secs(300);
+const REFUSAL_HOLD: Duration = Duration::from_mins(5);
 /// How long a session that was refused although it was new keeps others from logging in.
 const CONDEMNED_HOLD: Duration = Duration::from_secs(30);
 /// Longest life that is believed, in seconds; more would overflow an instant.
@@ -169,8 +169,8 @@ mod tests {
         assert_eq!(bearer(None).token(), "t");
     }
 
-    fn granted(expires_in: u64) -> Result<Granted, LoginError> {
-        Ok(Granted { header: HeaderValue::from_static("Bearer t"), expires_in })
+    async fn good() -> Result<Granted, LoginError> {
+        Ok(Granted { header: HeaderValue::from_static("Bearer t"), expires_in: 0 })
     }
 
     #[tokio::test]
@@ -180,23 +180,23 @@ mod tests {
 
         let session = Session::default();
         assert!(session.bearer(None, false, down).await.is_err());
-        assert!(session.bearer(None, false, || async { granted(0) }).await.is_ok());
+        assert!(session.bearer(None, false, good).await.is_ok());
 
         let session = Session::default();
         assert_eq!(session.bearer(None, false, refused).await.err(), Some(LoginError::InvalidCredentials));
-        let second = session.bearer(None, false, || async { granted(0) }).await;
+        let second = session.bearer(None, false, good).await;
         assert_eq!(second.err(), Some(LoginError::InvalidCredentials));
-        assert!(session.bearer(None, true, || async { granted(0) }).await.is_ok());
+        assert!(session.bearer(None, true, good).await.is_ok());
         assert!(session.bearer(None, false, refused).await.is_ok(), "there is a session now");
     }
 
     #[tokio::test]
     async fn an_ended_session_is_replaced_by_a_newer_one_alone() {
         let session = Session::default();
-        let first = session.bearer(None, false, || async { granted(0) }).await.ok().map(|bearer| bearer.generation);
+        let first = session.bearer(None, false, good).await.ok().map(|bearer| bearer.generation);
         assert_eq!(first, Some(1));
         for _ in 0..2 {
-            let next = session.bearer(first, false, || async { granted(0) }).await.ok();
+            let next = session.bearer(first, false, good).await.ok();
             assert_eq!(next.map(|bearer| bearer.generation), Some(2));
         }
     }
@@ -204,9 +204,9 @@ mod tests {
     #[tokio::test]
     async fn a_condemned_session_keeps_others_from_logging_in() {
         let session = Session::default();
-        let bearer = session.bearer(None, false, || async { granted(0) }).await.ok();
+        let bearer = session.bearer(None, false, good).await.ok();
         session.condemn(&bearer.expect("a session"), LoginError::Locked).await;
-        let next = session.bearer(None, false, || async { granted(0) }).await;
+        let next = session.bearer(None, false, good).await;
         assert_eq!(next.err(), Some(LoginError::Locked));
     }
 
@@ -216,6 +216,6 @@ mod tests {
         let mut given_up = Box::pin(session.bearer(None, false, std::future::pending));
         assert!(futures::poll!(&mut given_up).is_pending());
         drop(given_up);
-        assert!(session.bearer(None, false, || async { granted(0) }).await.is_ok());
+        assert!(session.bearer(None, false, good).await.is_ok());
     }
 }

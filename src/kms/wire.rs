@@ -21,26 +21,23 @@ const APP: &str = "bitbucket";
 /// The only method there is for Bitbucket.
 const METHOD: &str = "api-token";
 
-/// Where a connection says that it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
-    /// It has a `projectId`, if only null.
-    Yes,
-    /// It has none: older servers know organization scope alone.
-    No,
-}
-
 /// Where a connection is, as far as its server tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    project_id: Option<String>,
-    told: Told,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Place {
+    /// No word about it: older servers know organization scope alone.
+    #[default]
+    Untold,
+    /// In a project, or, with null, in the organization.
+    At(Option<String>),
 }
 
 impl Place {
     /// Whether it is in that scope. On an older server every connection is in the scope that was asked for.
     pub fn is_in(&self, scope: &KmsScope) -> bool {
-        self.told == Told::No || self.project_id.as_deref() == scope.project_id()
+        match self {
+            Self::Untold => true,
+            Self::At(project_id) => project_id.as_deref() == scope.project_id(),
+        }
     }
 }
 
@@ -57,8 +54,8 @@ struct Wire {
     #[serde(default, deserialize_with = "lenient")]
     org_id: Option<String>,
     /// Absent, null and a project are three things.
-    #[serde(default, deserialize_with = "present")]
-    project_id: Option<Option<String>>,
+    #[serde(default, deserialize_with = "place")]
+    project_id: Place,
     #[serde(default, deserialize_with = "lenient")]
     credentials: Option<Shown>,
     #[serde(default, deserialize_with = "lenient")]
@@ -107,23 +104,23 @@ fn uuid<'de, D: Deserializer<'de>>(field: D) -> Result<Uuid, D::Error> {
     Uuid::parse_str(&text).map_err(|_| D::Error::custom("no UUID"))
 }
 
-fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(field).map(Some)
+fn place<'de, D: Deserializer<'de>>(field: D) -> Result<Place, D::Error> {
+    Option::deserialize(field).map(Place::At)
 }
 
 impl Wire {
     fn read(self) -> (KmsConnection, Place) {
-        let place = match self.project_id {
-            Some(project_id) => Place { project_id, told: Told::Yes },
-            None => Place { project_id: None, told: Told::No },
-        };
+        let place = self.project_id;
         let connection = KmsConnection {
             id: self.id.to_string(),
             name: self.name,
             description: self.description.unwrap_or_default(),
             app: self.app.unwrap_or_else(|| APP.to_owned()),
             org_id: self.org_id,
-            project_id: place.project_id.clone(),
+            project_id: match &place {
+                Place::Untold => None,
+                Place::At(project_id) => project_id.clone(),
+            },
             email: self.credentials.and_then(|shown| shown.email),
             credentials_hash: self.credentials_hash,
             updated_at: self.updated_at,

@@ -21,7 +21,8 @@
 //! ```
 //!
 //! Where to find what: `journal` what arrived · `fault` what can go wrong · `front` the way of a request through
-//! both · `quota` rate limits · `wire` connections that are cut · `bitbucket` and `kms` the services.
+//! both · `quota` rate limits · `wire` connections that are cut · `bitbucket` and `kms` the services ·
+//! [`seed`] an example of everything.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -32,6 +33,7 @@ mod front;
 mod journal;
 mod kms;
 mod quota;
+pub mod seed;
 mod wire;
 
 pub use bitbucket::{Account, Bitbucket, State, Token};

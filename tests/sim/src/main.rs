@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use sim::{Bitbucket, Connection, Fault, Kms, State, Token};
+use sim::seed::{self, CLIENT_ID, CLIENT_SECRET, EMAIL, PROJECT, TOKENS};
+use sim::{Bitbucket, Connection, Fault, Kms};
 
 const USAGE: &str = "\
 Stand-in Bitbucket and KMS, in memory, for trying things by hand
@@ -15,40 +16,6 @@ Usage: sim [--bitbucket-addr ADDRESS] [--kms-addr ADDRESS] [--latency-ms N]
   --bitbucket-addr  where Bitbucket listens [127.0.0.1:7990]
   --kms-addr        where the KMS listens [127.0.0.1:7991]
   --latency-ms      how long every answer takes [0]";
-
-const EMAIL: &str = "bot@example.com";
-const CLIENT: (&str, &str) = ("sim-client-id", "sim-client-secret");
-const PROJECT: &str = "7ffbb072-2575-495a-b5b0-127f88caef78";
-
-/// Tokens to try: secret, what it shows, how it is answered.
-const TOKENS: [(&str, &str, State); 6] = [
-    ("ATATT3x-good", "has the scopes of all use cases, and one more", State::Good),
-    ("ATATT3x-few-scopes", "has read:user and read:repository only", State::Good),
-    ("ATATT3x-no-user", "lacks even read:user", State::Good),
-    ("ATATT3x-revoked", "was revoked", State::Revoked),
-    ("ATATT3x-no-scopes", "was made with the wrong button", State::NoBitbucketScopes),
-    ("ATATT3x-blocked", "comes from an address that isn't allowed", State::IpBlocked),
-];
-
-const SCOPES: [&str; 17] = [
-    "read:user:bitbucket",
-    "read:workspace:bitbucket",
-    "admin:workspace:bitbucket",
-    "read:project:bitbucket",
-    "read:repository:bitbucket",
-    "write:repository:bitbucket",
-    "admin:repository:bitbucket",
-    "read:pullrequest:bitbucket",
-    "write:pullrequest:bitbucket",
-    "read:issue:bitbucket",
-    "read:webhook:bitbucket",
-    "write:webhook:bitbucket",
-    "delete:webhook:bitbucket",
-    "read:pipeline:bitbucket",
-    "write:pipeline:bitbucket",
-    "admin:pipeline:bitbucket",
-    "read:permission:bitbucket",
-];
 
 struct Options {
     bitbucket: SocketAddr,
@@ -74,7 +41,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     };
     let bitbucket = Bitbucket::start_at(options.bitbucket).await?;
     let kms = Kms::start_at(options.kms, &bitbucket).await?;
-    seed(&bitbucket, &kms);
+    seed::seed(&bitbucket, &kms);
+    kms.insert(Connection::new("made-by-hand").project(PROJECT).description("Not the operator's"));
     if !options.latency.is_zero() {
         bitbucket.fail(Fault::Delay(options.latency));
         kms.fail(Fault::Delay(options.latency));
@@ -86,8 +54,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
 
 fn options(args: impl Iterator<Item = String>) -> Result<Option<Options>, Box<dyn Error>> {
     let mut options = Options {
-        bitbucket: SocketAddr::from(([127, 0, 0, 1], 7990)),
-        kms: SocketAddr::from(([127, 0, 0, 1], 7991)),
+        bitbucket: SocketAddr::from(([127, 0, 0, 1], seed::BITBUCKET_PORT)),
+        kms: SocketAddr::from(([127, 0, 0, 1], seed::KMS_PORT)),
         latency: Duration::ZERO,
     };
     let mut args = args;
@@ -113,35 +81,16 @@ fn options(args: impl Iterator<Item = String>) -> Result<Option<Options>, Box<dy
     Ok(Some(options))
 }
 
-fn seed(bitbucket: &Bitbucket, kms: &Kms) {
-    for (secret, _, state) in TOKENS {
-        let scopes = match secret {
-            "ATATT3x-few-scopes" => vec![SCOPES[0], SCOPES[4]],
-            "ATATT3x-no-user" => SCOPES[1..5].to_vec(),
-            _ => SCOPES.to_vec(),
-        };
-        let token = Token::new(EMAIL, secret)
-            .scopes(scopes)
-            .account("example-bot", "Example Bot", "{0b1c2d3e-4f50-4617-8293-a4b5c6d7e8f9}")
-            .workspaces(["example"])
-            .state(state);
-        bitbucket.add(token);
-    }
-    kms.add_identity(CLIENT.0, CLIENT.1);
-    kms.add_project(PROJECT);
-    kms.insert(Connection::new("made-by-hand").project(PROJECT).description("Not the operator's"));
-}
-
 fn print(bitbucket: &Bitbucket, kms: &Kms) {
     let (bitbucket, kms) = (bitbucket.url(), kms.url());
-    let (id, secret) = CLIENT;
+    let (id, secret) = (CLIENT_ID, CLIENT_SECRET);
     println!("Bitbucket  {bitbucket}");
     println!("KMS        {kms}");
     println!();
     println!("Identity   clientId {id}, clientSecret {secret}");
     println!("Project    {PROJECT}, with a connection \"made-by-hand\" in it");
     println!("E-mail     {EMAIL}, with these tokens:");
-    for (token, what, _) in TOKENS {
+    for (token, what) in TOKENS {
         println!("           {token:<19} {what}");
     }
     println!();
@@ -152,5 +101,5 @@ fn print(bitbucket: &Bitbucket, kms: &Kms) {
     println!("  curl -s {kms}/api/v1/app-connections/bitbucket -H \"authorization: Bearer $accessToken\"");
     println!();
     println!("Run the operator with --bitbucket-url {bitbucket} --allow-insecure-kms --allowed-kms-hosts 127.0.0.1");
-    println!("and an instance whose host is {kms}. Ctrl-C ends both; nothing is kept.");
+    println!("and, if the KMS has its usual port, apply examples/. Ctrl-C ends both; nothing is kept.");
 }

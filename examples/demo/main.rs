@@ -1,0 +1,120 @@
+//! The main job in one command: a Bitbucket connection from its first day to its last, on a real control plane, with the
+//! real operator, and with stand-ins for Bitbucket and the KMS.
+//!
+//! `screen` what it looks like · `stage` what runs · `standins` Bitbucket and the KMS · `watch` what there is to see ·
+//! `story` the six steps.
+
+mod error;
+mod screen;
+mod stage;
+mod standins;
+mod story;
+mod watch;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use error::{Error, cannot};
+use screen::{Screen, Style, seconds};
+use stage::Stage;
+
+const USAGE: &str = "\
+Shows what the operator does, step by step, on a control plane of its own; takes a minute, or about ten the first time.
+
+usage: cargo run --example demo
+
+  KEEP=1      leave everything running, and say how to use and how to stop it
+  NO_COLOR=1  no colours
+  COLUMNS=N   how wide the output is";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // Fails only where there is a provider already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments[..] {
+        [] => demo().await,
+        [standins::MODE] => standins::serve().await.map(|()| ExitCode::SUCCESS),
+        _ => {
+            Screen::stdout().line(USAGE);
+            let asked = matches!(arguments[..], ["-h" | "--help" | "help"]);
+            return if asked { ExitCode::SUCCESS } else { ExitCode::from(2) };
+        }
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// The demo, until it ends or is interrupted. Whatever was started ends with the future that started it.
+async fn demo() -> Result<ExitCode, Error> {
+    let listening = || cannot("listen for signals");
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(listening())?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(listening())?;
+    tokio::select! {
+        result = perform() => result,
+        _ = interrupt.recv() => Ok(ExitCode::from(130)),
+        _ = terminate.recv() => Ok(ExitCode::from(143)),
+    }
+}
+
+async fn perform() -> Result<ExitCode, Error> {
+    let keep = std::env::var_os("KEEP").is_some_and(|value| !value.is_empty() && value != "0");
+    let screen = Screen::stdout();
+    let started = Instant::now();
+    screen.styled("Bitbucket connections of Hanzo KMS, kept by Kubernetes", Style::Bold);
+    screen.text("A real control plane and the real operator; Bitbucket and the KMS are stand-ins on this machine.");
+    screen.line("");
+    let stage = Stage::set(&screen).await?;
+    let told = story::tell(&screen, &stage).await;
+    let code = match &told {
+        Ok(()) => {
+            let view = stage.stand_ins.view().await?;
+            screen.line("");
+            let closing = format!(
+                "Created, rotated, protected, corrected, warned about and deleted in {}; Bitbucket was asked {} times, \
+                 the KMS {} times.",
+                seconds(started.elapsed()),
+                view.bitbucket_calls,
+                view.kms_calls
+            );
+            screen.styled(&closing, Style::Bold);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            explain(&screen, &stage, error).await;
+            ExitCode::FAILURE
+        }
+    };
+    if keep {
+        stage.keep(&screen)?;
+    } else {
+        stage.strike().await;
+    }
+    Ok(code)
+}
+
+/// What a person needs to find out why a step failed.
+async fn explain(screen: &Screen, stage: &Stage, error: &Error) {
+    screen.line("");
+    screen.styled(&format!("✗ {error}"), Style::Bad);
+    let asks: [&[&str]; 2] = [
+        &["get", "bbc,clusterkmsinstances", "-o", "yaml"],
+        &["get", "events", "--sort-by", ".metadata.creationTimestamp"],
+    ];
+    for arguments in asks {
+        screen.command(&stage::shown("kubectl", arguments));
+        match stage.kubectl(arguments).await {
+            Ok(output) => screen.output(&output),
+            Err(error) => screen.output(&error.to_string()),
+        }
+    }
+    screen.line("");
+    screen.text("The end of the operator's log:");
+    let log = stage.operator_log(40);
+    screen.output(if log.is_empty() { "(empty)" } else { &log });
+}
