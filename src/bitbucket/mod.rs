@@ -1,1 +1,84 @@
-//! (see the module's own docs)
+//! The client of Bitbucket Cloud. It asks one question: who is this token, and what may it do?
+
+mod judge;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+
+use reqwest::Client;
+use url::{Host, Url};
+
+use crate::{
+    domain::{
+        credential::Credentials,
+        verdict::{NoVerdict, Verdict},
+    },
+    http::{self, BODY_MAX, Failure, Observe},
+};
+
+/// Bitbucket Cloud, or what stands in for it.
+#[derive(Clone)]
+pub struct Bitbucket {
+    user: Url,
+    http: Client,
+    observe: Observe,
+}
+
+/// Why tokens can't be sent to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadBaseUrl {
+    /// Not an absolute http or https URL.
+    #[error("the Bitbucket URL must be an absolute https URL such as https://api.bitbucket.org/2.0")]
+    NotAUrl,
+    /// It has a user, a password, a query or a fragment.
+    #[error("the Bitbucket URL must have no user, password, query or fragment")]
+    Extras,
+    /// Plain http to another machine would show the tokens to everybody on the way.
+    #[error("the Bitbucket URL may use http only with a loopback address such as 127.0.0.1; use https")]
+    Insecure,
+}
+
+impl Bitbucket {
+    /// A client of the API at `base_url`, path included: `https://api.bitbucket.org/2.0`. `http` should come from
+    /// [`http::client`].
+    pub fn new(base_url: &str, http: Client, observe: Observe) -> Result<Self, BadBaseUrl> {
+        let mut user = Url::parse(base_url).map_err(|_| BadBaseUrl::NotAUrl)?;
+        match user.scheme() {
+            "https" => {}
+            "http" if is_loopback(&user) => {}
+            "http" => return Err(BadBaseUrl::Insecure),
+            _ => return Err(BadBaseUrl::NotAUrl),
+        }
+        let extras = !user.username().is_empty() || user.password().is_some();
+        if extras || user.query().is_some() || user.fragment().is_some() {
+            return Err(BadBaseUrl::Extras);
+        }
+        user.path_segments_mut().map_err(|()| BadBaseUrl::NotAUrl)?.pop_if_empty().push("user");
+        Ok(Self { user, http, observe })
+    }
+
+    /// Asks who the token is and what it may do, with one `GET /user`.
+    pub async fn verify(&self, credentials: &Credentials) -> Verdict {
+        let token = credentials.token.expose();
+        // reqwest marks this header as sensitive.
+        let request = self.http.get(self.user.clone()).basic_auth(credentials.email.as_str(), Some(token));
+        match http::send(request, BODY_MAX, "get_user", &self.observe).await {
+            Ok(answer) => judge::judge(answer.status, &answer.headers, &answer.body, &[token]),
+            Err(failure) => Verdict::Unknown(NoVerdict::Unavailable(match failure {
+                Failure::Certificate => "the certificate of Bitbucket is not trusted".to_owned(),
+                other => other.to_string(),
+            })),
+        }
+    }
+}
+
+/// Addresses of this machine; `localhost` is one by RFC 6761.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        None => false,
+    }
+}

@@ -7,12 +7,9 @@ use super::{Error, output};
 
 /// What `completions` takes.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "Print a script that lets a shell complete commands and flags.",
-    after_long_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
         source <(bitbucket-connection-operator completions bash)\n  \
-        bitbucket-connection-operator completions fish > ~/.config/fish/completions/bitbucket-connection-operator.fish"
-)]
+        bitbucket-connection-operator completions zsh > ~/.zfunc/_bitbucket-connection-operator")]
 pub struct CompletionsOptions {
     /// The shell to print completions for
     shell: Shell,

@@ -51,11 +51,18 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Task {
     /// Run the operator
+    ///
+    /// Runs against the cluster of the pod's ServiceAccount or, outside a cluster, of the current kubeconfig context,
+    /// until it gets SIGTERM or SIGINT. Every flag can be given as an environment variable as well; the flag wins.
     // The options are boxed: they are ten times as large as those of the other commands.
     Run(Box<RunOptions>),
     /// Print the CustomResourceDefinitions of all kinds as YAML
+    ///
+    /// They are valid for Kubernetes 1.30 and newer, and must be in the cluster before the operator runs.
     Crds(CrdsOptions),
     /// Print shell completions
+    ///
+    /// That is a script by which a shell completes commands and flags.
     Completions(completions::CompletionsOptions),
 }
 
@@ -85,7 +92,7 @@ impl Cli {
         let from_matches = |matches| Self::from_arg_matches(&matches).map_err(|e| e.format(&mut command()));
         match command().try_get_matches().and_then(from_matches) {
             Ok(cli) => cli,
-            Err(error) => name_the_variable(error).exit(),
+            Err(error) => name_the_variable(hide_the_password(error)).exit(),
         }
     }
 }
@@ -102,6 +109,17 @@ pub fn execute(cli: Cli) -> Result<(), Error> {
         Task::Crds(options) => crds::crds(&options),
         Task::Completions(options) => completions::completions(&options, command()),
     }
+}
+
+/// Takes user and password out of a refused URL: standard error is often kept for long.
+fn hide_the_password(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
+        && let Some((_, host)) = value.rsplit_once('@')
+    {
+        let hidden = ContextValue::String(format!("…@{host}"));
+        error.insert(ContextKind::InvalidValue, hidden);
+    }
+    error
 }
 
 /// Says so where a refused value comes from an environment variable: the flag, which the message names, isn't on the

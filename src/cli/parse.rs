@@ -5,7 +5,7 @@ use std::{
     num::{NonZeroU16, NonZeroU32},
 };
 
-use url::{Host, Url};
+use url::{Host, ParseError, Url};
 
 use crate::domain::ownership::{BadOwnerId, OwnerId};
 
@@ -43,6 +43,15 @@ pub(super) fn limit(text: &str) -> Result<Limit, String> {
     Ok(Limit(NonZeroU32::new(number)))
 }
 
+/// A switch, where it is given as an environment variable.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("must be true or false".to_owned()),
+    }
+}
+
 /// An owner id.
 pub(super) fn owner_id(text: &str) -> Result<OwnerId, BadOwnerId> {
     OwnerId::new(text.trim())
@@ -59,7 +68,10 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
 /// The address of the Bitbucket API, without a slash at the end of its path.
 pub(super) fn bitbucket_url(text: &str) -> Result<Url, String> {
     let example = "such as https://api.bitbucket.org/2.0";
-    let mut url = Url::parse(text.trim()).map_err(|error| format!("{error}; write an URL {example}"))?;
+    let mut url = Url::parse(text.trim()).map_err(|error| match error {
+        ParseError::RelativeUrlWithoutBase => format!("must begin with https://, {example}"),
+        other => format!("{other}; write a URL {example}"),
+    })?;
     match url.scheme() {
         "https" => {}
         "http" if url.host().is_some_and(|host| is_loopback(&host)) => {}
@@ -71,10 +83,10 @@ pub(super) fn bitbucket_url(text: &str) -> Result<Url, String> {
         other => return Err(format!("the scheme {other} is not supported; write an https URL {example}")),
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(format!("must not hold a user or a password; tokens come from Secrets; write an URL {example}"));
+        return Err(format!("must not hold a user or a password; tokens come from Secrets; write a URL {example}"));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(format!("must end after its path, without '?' and '#'; write an URL {example}"));
+        return Err(format!("must end after its path, without '?' and '#'; write a URL {example}"));
     }
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
@@ -104,7 +116,7 @@ pub(super) fn kms_host(text: &str) -> Result<Host, String> {
     let fault = if text.is_empty() {
         "the name of a host is empty"
     } else if text.contains("://") || text.contains(['/', '?', '#', '@']) {
-        "must not be an URL"
+        "must not be a URL"
     } else if text.contains('*') {
         "wildcards are not supported, since every host named here is trusted with Secrets"
     } else if text.contains([':', '[', ']']) {

@@ -5,7 +5,7 @@ use std::{
     num::{NonZeroU16, NonZeroU32},
 };
 
-use clap::{ArgAction, Args, builder::BoolishValueParser};
+use clap::{ArgAction, Args};
 use url::{Host, Url};
 
 pub use super::parse::Limit;
@@ -18,19 +18,14 @@ use crate::{
 
 /// What `run` takes, validated: nothing behind this type reads raw strings again.
 #[derive(Clone, Debug, Args)]
-#[command(
-    long_about = "Run the operator against the cluster of the pod's ServiceAccount or, outside a cluster, of the \
-        current kubeconfig context. It runs until it gets SIGTERM or SIGINT.\n\n\
-        Every flag can be given as an environment variable as well; the flag wins. Lists are separated by commas.",
-    after_long_help = "Environment:\n  \
-        RUST_LOG    What to log: a level (error, warn, info, debug), or levels by module, such as \
-        info,bitbucket_connection_operator=debug. Default: info,kube=warn\n  \
-        NO_COLOR    Set to anything, it keeps colours out of text logs; they are used on terminals only\n\n\
+#[command(after_long_help = "Environment:\n  \
+        RUST_LOG  What to log: a level (error, warn, info, debug), or levels by module, such as\n            \
+        info,bitbucket_connection_operator=debug [default: info,kube=warn]\n  \
+        NO_COLOR  Set to anything, it keeps colours out of text logs; only terminals get any\n\n\
         Examples:\n  \
         bitbucket-connection-operator run\n  \
         bitbucket-connection-operator run --namespaces team-a,team-b --owner-id my-cluster\n  \
-        bitbucket-connection-operator run --allowed-kms-hosts kms.example.com --log-format json"
-)]
+        bitbucket-connection-operator run --allowed-kms-hosts kms.example.com --log-format json")]
 pub struct RunOptions {
     /// Namespaces to serve, separated by commas; all if left out
     ///
@@ -53,6 +48,7 @@ pub struct RunOptions {
         value_name = "COUNT",
         default_value = "16",
         value_parser = parse::concurrency,
+        allow_negative_numbers = true,
         help_heading = "What to serve"
     )]
     pub concurrency: NonZeroU16,
@@ -65,7 +61,7 @@ pub struct RunOptions {
         long,
         env = "BCO_LEADER_ELECT",
         action = ArgAction::SetTrue,
-        value_parser = BoolishValueParser::new(),
+        value_parser = parse::switch,
         help_heading = "What to serve"
     )]
     pub leader_elect: bool,
@@ -124,14 +120,14 @@ pub struct RunOptions {
     )]
     pub allowed_kms_hosts: Vec<Host>,
 
-    /// Allow instances whose host is an http URL, which sends Secrets in the clear
+    /// Allow instances whose host is a plain http URL, which sends Secrets in the clear
     ///
     /// Without it they get the reason InsecureHost. As an environment variable: true or false.
     #[arg(
         long,
         env = "BCO_ALLOW_INSECURE_KMS",
         action = ArgAction::SetTrue,
-        value_parser = BoolishValueParser::new(),
+        value_parser = parse::switch,
         help_heading = "Servers"
     )]
     pub allow_insecure_kms: bool,
@@ -143,6 +139,7 @@ pub struct RunOptions {
         value_name = "COUNT",
         default_value = "50",
         value_parser = parse::limit,
+        allow_negative_numbers = true,
         help_heading = "Limits"
     )]
     pub kms_reads_per_minute: Limit,
@@ -154,6 +151,7 @@ pub struct RunOptions {
         value_name = "COUNT",
         default_value = "150",
         value_parser = parse::limit,
+        allow_negative_numbers = true,
         help_heading = "Limits"
     )]
     pub kms_writes_per_minute: Limit,
@@ -165,6 +163,7 @@ pub struct RunOptions {
         value_name = "COUNT",
         default_value = "500",
         value_parser = parse::limit,
+        allow_negative_numbers = true,
         help_heading = "Limits"
     )]
     pub bitbucket_requests_per_hour: Limit,

@@ -1,17 +1,27 @@
 //! The operator.
+//!
+//! [`reconcile`](reconcile::reconcile) tells the story of a connection; [`observe`], [`verify`], [`act`] and [`report`]
+//! are its rooms. [`instance`] does the same for the instances of the KMS. [`watches`] brings the news, [`triggers`]
+//! carries it to the queues, and [`run`] puts all of it together.
 
-use crate::{cli::RunOptions, telemetry::health};
+mod act;
+mod context;
+mod errors;
+mod guard;
+mod instance;
+mod instances;
+mod memory;
+mod namespaces;
+mod observe;
+mod reconcile;
+mod report;
+mod run;
+mod samples;
+mod secrets;
+mod triggers;
+mod users;
+mod verdicts;
+mod verify;
+mod watches;
 
-/// Why the operator stopped. The text says what failed, why, and what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// An address can't be listened on.
-    #[error(transparent)]
-    Endpoints(#[from] health::Error),
-}
-
-/// Runs the operator until it is asked to stop.
-#[expect(clippy::unused_async, reason = "a placeholder")]
-pub async fn run(_options: RunOptions) -> Result<(), Error> {
-    Ok(())
-}
+pub use run::{Error, run};

@@ -165,6 +165,30 @@ impl Judgement {
     }
 }
 
+/// What a condition can be written from.
+pub trait Says {
+    /// Status of the condition.
+    fn status(&self) -> Status;
+    /// Its reason.
+    fn reason(&self) -> &'static str;
+    /// Its message.
+    fn message(&self) -> &str;
+}
+
+impl Says for Judgement {
+    fn status(&self) -> Status {
+        self.reason.status()
+    }
+
+    fn reason(&self) -> &'static str {
+        self.reason.as_str()
+    }
+
+    fn message(&self) -> &str {
+        &self.message
+    }
+}
+
 /// The three conditions that Ready is made of, each judged on its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Children {
@@ -243,18 +267,18 @@ fn stale(child: &Judgement) -> Judgement {
 /// A condition of the API. Its transition time moves only when its status does.
 pub fn condition(
     kind: &str,
-    judgement: &Judgement,
+    says: &impl Says,
     generation: Option<i64>,
     before: &[Condition],
     now: Timestamp,
 ) -> Condition {
-    let status = judgement.reason.status().as_str();
+    let status = says.status().as_str();
     let same = find(before, kind).filter(|old| old.status == status);
     Condition {
         type_: kind.to_owned(),
         status: status.to_owned(),
-        reason: judgement.reason.as_str().to_owned(),
-        message: judgement.message.clone(),
+        reason: says.reason().to_owned(),
+        message: says.message().to_owned(),
         observed_generation: generation,
         last_transition_time: same.map_or(Time(now), |old| old.last_transition_time.clone()),
     }
@@ -263,7 +287,7 @@ pub fn condition(
 /// One of the two conditions that are there only while they are true; it repeats Ready's words.
 pub fn marker(
     kind: &str,
-    ready: &Judgement,
+    ready: &impl Says,
     generation: Option<i64>,
     before: &[Condition],
     now: Timestamp,

@@ -156,7 +156,20 @@ impl ProcessKey {
         key[16..].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
         Self(key)
     }
+
+    /// By what equal contents of a Secret are recognized within this process. Never published.
+    pub fn content(&self, parts: &[Option<&str>]) -> ContentKey {
+        // A part that is absent is another than one that is empty.
+        let marks = parts.iter().map(|part| if part.is_some() { "+" } else { "-" });
+        let texts = parts.iter().map(|part| part.unwrap_or_default());
+        let parts: Vec<_> = marks.chain(texts).map(str::as_bytes).collect();
+        ContentKey(keyed_hash(&self.0, &parts))
+    }
 }
+
+/// By what equal contents of a Secret are recognized in memory. Never published.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ContentKey([u8; 32]);
 
 /// By what equal credentials are recognized in memory. Never published.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -146,7 +146,7 @@ pub fn outlook(expiry: Expiry, thresholds: &[Span], now: Timestamp, advice: &Adv
             };
         }
     };
-    let starts = |threshold: &Span| at.checked_sub(threshold.signed()).unwrap_or(Timestamp::MIN);
+    let starts = |threshold: &Span| warning_starts(at, *threshold);
     let passed = thresholds.iter().copied().filter(|threshold| starts(threshold) <= now).min();
     let next = thresholds.iter().map(starts).filter(|start| *start > now).min();
     let ended = at <= now && source != ExpirySource::Inferred;
@@ -195,6 +195,11 @@ impl Advice<'_> {
             self.secret
         )
     }
+}
+
+/// When people are warned first of an end, so long before it.
+pub fn warning_starts(at: Timestamp, longest: Span) -> Timestamp {
+    at.checked_sub(longest.signed()).unwrap_or(Timestamp::MIN)
 }
 
 /// Which threshold an event is still owed for: the smallest one passed, unless the last event was about it or a

@@ -1,7 +1,5 @@
 //! Which hosts may be a KMS: whoever can create an instance must not be able to send Secrets anywhere.
 
-use std::net::IpAddr;
-
 use url::{Host, Url};
 
 /// The KMS of instances that name none.
@@ -10,8 +8,8 @@ pub const DEFAULT_HOST: &str = "https://app.kms.hanzo.ai";
 /// The hosts that the operator may talk to, from `--allowed-kms-hosts` and `--allow-insecure-kms`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedHosts {
-    /// Names and addresses, in lower case; addresses without brackets.
-    pub names: Vec<String>,
+    /// Names and addresses; ports don't matter.
+    pub names: Vec<Host>,
     /// Whether plain http may be used.
     pub insecure: bool,
 }
@@ -35,12 +33,7 @@ pub fn check(host: Option<&str>, allowed: &AllowedHosts) -> Result<Url, HostProb
         && url.fragment().is_none()
         && url.username().is_empty()
         && url.password().is_none();
-    let name = match url.host() {
-        Some(Host::Domain(name)) => name.to_ascii_lowercase(),
-        Some(Host::Ipv4(address)) => IpAddr::from(address).to_string(),
-        Some(Host::Ipv6(address)) => IpAddr::from(address).to_string(),
-        None => return Err(HostProblem::NotAHost),
-    };
+    let name = url.host().ok_or(HostProblem::NotAHost)?.to_owned();
     match url.scheme() {
         _ if !plain => Err(HostProblem::NotAHost),
         "https" | "http" if !allowed.names.contains(&name) => Err(HostProblem::NotAllowed),
@@ -61,7 +54,7 @@ mod tests {
 
     #[test]
     fn only_named_hosts_are_talked_to() {
-        let names = ["app.kms.hanzo.ai", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+        let names = ["app.kms.hanzo.ai", "127.0.0.1", "[::1]"].map(|name| Host::parse(name).expect("a host")).to_vec();
         let (secure, insecure) =
             (AllowedHosts { names: names.clone(), insecure: false }, AllowedHosts { names, insecure: true });
         let table = [

@@ -28,9 +28,15 @@ pub enum Token {
         /// The e-mail that goes with it.
         email: String,
     },
-    /// Bitbucket refused these very credentials within the interval; it isn't asked again. The judgement is that of
-    /// then.
-    RefusedBefore(Judgement),
+    /// Bitbucket refused these very credentials within the interval; it isn't asked again.
+    RefusedBefore {
+        /// What CredentialsValid said then.
+        judgement: Judgement,
+        /// By which the token is compared with the one in the KMS.
+        fingerprint: Fingerprint,
+        /// The e-mail that goes with it.
+        email: String,
+    },
 }
 
 /// Whether the token may be written to the KMS.
@@ -59,7 +65,7 @@ impl Token {
     pub fn push(&self, spec: &ConnectionSpec) -> Push {
         match self {
             Self::NoSecret | Self::NoKey(_) => Push::Nothing,
-            Self::Invalid(_) | Self::RefusedBefore(_) => Push::Refused,
+            Self::Invalid(_) | Self::RefusedBefore { .. } => Push::Refused,
             Self::Asked { verdict: Verdict::Refused(_), .. } => Push::Refused,
             Self::Asked { verdict: Verdict::Unknown(_), .. } => Push::Undecided,
             Self::Asked { verdict: Verdict::Accepted(accepted), .. } => {
@@ -96,7 +102,7 @@ pub fn credentials_valid(token: &Token, keys: &SecretKeys, expired: bool) -> Jud
             let key = if problem.is_about_email() { &keys.email } else { &keys.token };
             Judgement::new(Reason::SecretInvalid, format!("Key {key} of Secret {secret} {problem}."))
         }
-        Token::RefusedBefore(judgement) => judgement.clone(),
+        Token::RefusedBefore { judgement, .. } => judgement.clone(),
         Token::Asked { verdict: Verdict::Refused(refusal), .. } => refused(*refusal, keys, expired),
         Token::Asked { verdict: Verdict::Unknown(unknown), .. } => unavailable(unknown),
         Token::Asked { verdict: Verdict::Accepted(accepted), .. } => match &accepted.foreign_credential_type {

@@ -1,1 +1,287 @@
-//! (see the module's own docs)
+//! The client of the KMS: one host, one identity, and one session for all connections of an instance.
+//!
+//! Every success of the KMS is status 200 with JSON; anything else that calls itself a success is another server's. It
+//! has no idempotency keys: [`KmsError::may_have_taken_effect`] tells when a write must be looked up before it is repeated.
+
+mod error;
+mod list;
+mod login;
+mod session;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::{sync::Arc, time::Duration};
+
+use ::http::header::AUTHORIZATION;
+use reqwest::{Client, Method};
+use serde_json::Value;
+use tokio::time::Instant;
+use url::Url;
+
+pub use error::{CERTIFICATE_NOT_TRUSTED, KmsError, LoginError, NO_CONNECTION};
+pub use list::Snapshot;
+pub use login::Identity;
+
+use crate::{
+    domain::{
+        connection::{Changes, KmsConnection, KmsScope, NewConnection},
+        credential::Credentials,
+        host,
+    },
+    http::{self, Answer, BODY_MAX, BadShape, LIST_MAX, Observe},
+};
+use error::Operation;
+use list::{Lists, Write};
+use session::{Bearer, Session};
+
+/// How long a list answers reads, from the moment that it was asked for.
+const LIST_WINDOW: Duration = Duration::from_secs(30);
+
+/// The KMS of one instance.
+pub struct Kms {
+    url: Url,
+    host: String,
+    identity: Identity,
+    organization_slug: Option<String>,
+    http: Client,
+    observe: Observe,
+    session: Session,
+    lists: Lists,
+}
+
+/// One request but for its session.
+struct Call<'a> {
+    operation: Operation,
+    method: Method,
+    /// What follows `app-connections/bitbucket/`.
+    path: &'a [&'a str],
+    project_id: Option<&'a str>,
+    body: Option<Value>,
+    limit: usize,
+    /// What must not come back in an error.
+    secret: Option<&'a str>,
+}
+
+impl<'a> Call<'a> {
+    fn new(operation: Operation, method: Method, path: &'a [&'a str]) -> Self {
+        Self { operation, method, path, project_id: None, body: None, limit: BODY_MAX, secret: None }
+    }
+}
+
+impl Kms {
+    /// A client of the KMS at `host`, which must have been found good before. `http` should come from
+    /// [`http::client`]; nothing is sent yet. Other credentials or another host need another `Kms`.
+    pub fn new(
+        host: Url,
+        identity: Identity,
+        organization_slug: Option<String>,
+        http: Client,
+        observe: Observe,
+    ) -> Self {
+        Self {
+            host: host::display(&host),
+            url: host,
+            identity,
+            organization_slug,
+            http,
+            observe,
+            session: Session::default(),
+            lists: Lists::new(LIST_WINDOW),
+        }
+    }
+
+    /// The address, without a trailing slash.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Makes sure that there is a session: logs in if there is none, or if it is past 70 % of its life.
+    ///
+    /// A refusal is remembered for 5 minutes (the KMS locks an identity after three), a rate limit as long as the KMS
+    /// says; until then it is returned without a call, unless `again` is set.
+    pub async fn authenticate(&self, again: bool) -> Result<(), LoginError> {
+        self.bearer(None, again).await.map(drop)
+    }
+
+    /// The connections of a scope, as a list that was asked for at most 30 s ago and not before `not_before`, with
+    /// everything that this client wrote since. Callers who wait for the same list share it, and its failure.
+    ///
+    /// A list is no proof of absence: it omits what the identity may not read. Ask [`Kms::connection`] about an id, and
+    /// [`Kms::connection_named`] about a name.
+    pub async fn connections(&self, scope: &KmsScope, not_before: Option<Instant>) -> Result<Arc<Snapshot>, KmsError> {
+        self.lists.get(scope, not_before, || self.list(scope)).await
+    }
+
+    async fn list(&self, scope: &KmsScope) -> Result<Vec<KmsConnection>, KmsError> {
+        let call =
+            Call { project_id: scope.project_id(), limit: LIST_MAX, ..Call::new(Operation::List, Method::GET, &[]) };
+        wire::list(&self.success(call).await?.body, scope).map_err(unreadable)
+    }
+
+    /// The connection of that id; `None` if the KMS says that there is none. [`KmsError::OtherApp`] if the id is that of
+    /// a connection to something else than Bitbucket.
+    pub async fn connection(&self, id: &str) -> Result<Option<KmsConnection>, KmsError> {
+        let found = self.read(Call::new(Operation::Get, Method::GET, &[id])).await?;
+        if found.is_none() {
+            // Ids are never used twice.
+            self.lists.wrote(Write::Gone { id: id.to_owned() });
+        }
+        Ok(found.map(|(connection, _)| connection))
+    }
+
+    /// The connection of that name in a scope; `None` if the KMS says that there is none. [`KmsError::OtherApp`] if the
+    /// name is taken by a connection to something else than Bitbucket.
+    pub async fn connection_named(&self, scope: &KmsScope, name: &str) -> Result<Option<KmsConnection>, KmsError> {
+        let path = ["connection-name", name];
+        let call = Call { project_id: scope.project_id(), ..Call::new(Operation::GetByName, Method::GET, &path) };
+        let found = self.read(call).await?;
+        Ok(found.filter(|(_, place)| place.is_in(scope)).map(|(connection, _)| connection))
+    }
+
+    /// Creates a connection. The KMS first checks the credentials with Bitbucket, then the name.
+    ///
+    /// A server that knows only organization scope ignores the project: then `project_id` of the result is `None`.
+    pub async fn create(&self, new: &NewConnection, credentials: &Credentials) -> Result<KmsConnection, KmsError> {
+        let call = Call {
+            body: Some(wire::create_body(new, credentials)),
+            secret: Some(credentials.token.expose()),
+            ..Call::new(Operation::Create, Method::POST, &[])
+        };
+        self.write(call, |written| Write::Put { scope: Some(new.scope.clone()), connection: written }).await
+    }
+
+    /// Changes a connection; without `credentials` those in the KMS stay. The KMS does not check that the id is that of
+    /// a connection to Bitbucket: look at its `app` before. [`KmsError::NotFound`] if it is gone.
+    pub async fn update(
+        &self,
+        id: &str,
+        changes: &Changes,
+        credentials: Option<&Credentials>,
+    ) -> Result<KmsConnection, KmsError> {
+        let path = [id];
+        let call = Call {
+            body: Some(wire::update_body(changes, credentials)),
+            secret: credentials.map(|credentials| credentials.token.expose()),
+            ..Call::new(Operation::Update, Method::PATCH, &path)
+        };
+        let result = self.write(call, |written| Write::Put { scope: None, connection: written }).await;
+        if matches!(result, Err(KmsError::NotFound)) {
+            self.lists.wrote(Write::Gone { id: id.to_owned() });
+        }
+        result
+    }
+
+    /// Deletes a connection; one that is gone already is fine.
+    pub async fn delete(&self, id: &str) -> Result<(), KmsError> {
+        let path = [id];
+        let call = Call::new(Operation::Delete, Method::DELETE, &path);
+        match self.write(call, |_| Write::Gone { id: id.to_owned() }).await {
+            Ok(_) => Ok(()),
+            Err(KmsError::NotFound) => {
+                self.lists.wrote(Write::Gone { id: id.to_owned() });
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn read(&self, call: Call<'_>) -> Result<Option<(KmsConnection, wire::Place)>, KmsError> {
+        match self.success(call).await {
+            Ok(answer) => wire::one(&answer.body).map(Some).map_err(unreadable),
+            Err(KmsError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends a write and lays it over the lists. Where it isn't known whether it took effect, be it that this future
+    /// is dropped, the lists so far are not used any more.
+    async fn write(
+        &self,
+        call: Call<'_>,
+        write: impl FnOnce(Arc<KmsConnection>) -> Write,
+    ) -> Result<KmsConnection, KmsError> {
+        let secrets: Vec<&str> = call.secret.into_iter().collect();
+        let doubt = self.lists.doubt();
+        let result = match self.success(call).await {
+            // Only the KMS itself answers 200 to a session of its own: an answer that can't be read was lost on the way.
+            Ok(answer) => wire::one(&answer.body)
+                .map(|(connection, _)| wire::masked(connection, &secrets))
+                .map_err(|_| KmsError::Unavailable { what: error::UNREADABLE.to_owned() }),
+            Err(error) => Err(error),
+        };
+        match &result {
+            Ok(written) => {
+                self.lists.wrote(write(Arc::new(written.clone())));
+                doubt.settle();
+            }
+            Err(error) if !error.may_have_taken_effect() => doubt.settle(),
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// Sends a request in a session and takes status 200 alone. A session that the KMS ended early is replaced, once.
+    async fn success(&self, call: Call<'_>) -> Result<Answer, KmsError> {
+        let mut bearer = self.bearer(None, false).await?;
+        let mut answer = self.send(&call, &bearer).await?;
+        if error::ends_session(&answer) {
+            bearer = self.bearer(Some(bearer.generation), false).await?;
+            answer = self.send(&call, &bearer).await?;
+        }
+        if answer.status == 200 {
+            return Ok(answer);
+        }
+        let mut secrets: Vec<&str> = call.secret.into_iter().chain([bearer.token()]).collect();
+        secrets.extend(self.identity.secrets());
+        if error::ends_session(&answer) {
+            let refused = LoginError::Refused { message: error::message(&answer.body, &secrets) };
+            self.session.condemn(&bearer, refused.clone()).await;
+            return Err(refused.into());
+        }
+        Err(error::classify(call.operation, &answer, &secrets))
+    }
+
+    async fn send(&self, call: &Call<'_>, bearer: &Bearer) -> Result<Answer, KmsError> {
+        let mut url = self.address(&["app-connections", "bitbucket"], call.path);
+        if let Some(project_id) = call.project_id {
+            url.query_pairs_mut().append_pair("projectId", project_id);
+        }
+        let mut request = self.http.request(call.method.clone(), url).header(AUTHORIZATION, bearer.header());
+        if let Some(body) = &call.body {
+            request = request.json(body);
+        }
+        let answer = http::send(request, call.limit, call.operation.label(), &self.observe).await;
+        answer.map_err(|failure| KmsError::Unavailable { what: error::what(failure) })
+    }
+
+    async fn bearer(&self, ended: Option<u64>, again: bool) -> Result<Bearer, LoginError> {
+        self.session.bearer(ended, again, || self.log_in()).await
+    }
+
+    async fn log_in(&self) -> Result<session::Granted, LoginError> {
+        let url = self.address(&["auth"], &self.identity.path());
+        let request = self.http.post(url).json(&self.identity.body(self.organization_slug.as_deref()));
+        let answer = http::send(request, BODY_MAX, Operation::Login.label(), &self.observe).await;
+        let answer = answer.map_err(|failure| LoginError::Unavailable { what: error::what(failure) })?;
+        login::read(&answer, &self.identity.secrets())
+    }
+
+    /// An address below `/api/v1`. Each part is encoded, so that no id or name can lead elsewhere.
+    fn address(&self, room: &[&str], path: &[&str]) -> Url {
+        let mut url = self.url.clone();
+        // Only addresses such as `mailto:` have no segments, and those are no hosts.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.clear().extend(["api", "v1"]).extend(room).extend(path);
+        }
+        url
+    }
+}
+
+/// A read that was answered 200, but not by an API of app connections.
+fn unreadable(shape: BadShape) -> KmsError {
+    match shape {
+        BadShape::Truncated => KmsError::Unavailable { what: error::UNREADABLE.to_owned() },
+        BadShape::Foreign => KmsError::NotOffered,
+    }
+}

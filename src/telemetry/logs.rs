@@ -7,9 +7,12 @@
 use std::{env, io::IsTerminal, panic, thread};
 
 use clap::ValueEnum;
-use tracing::Metadata;
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, filter::LevelFilter, filter::filter_fn, fmt, layer::SubscriberExt,
+    EnvFilter, Layer, Registry,
+    filter::{LevelFilter, filter_fn},
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt,
     util::SubscriberInitExt,
 };
 
@@ -52,18 +55,26 @@ pub fn init(format: LogFormat) -> Result<(), Error> {
     let wanted = env::var(VARIABLE).unwrap_or_default();
     let stderr = std::io::stderr;
     let colours = stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let lines: Box<dyn Layer<_> + Send + Sync> = match format {
-        LogFormat::Text => fmt::layer().with_writer(stderr).with_ansi(colours).boxed(),
-        LogFormat::Json => fmt::layer().with_writer(stderr).json().flatten_event(true).boxed(),
-    };
-    Registry::default()
-        .with(lines)
-        .with(filter(&wanted)?)
-        .with(filter_fn(is_harmless))
-        .try_init()
-        .map_err(|error| Error::Twice(error.to_string()))?;
+    log(format, &wanted, colours, stderr)?.try_init().map_err(|error| Error::Twice(error.to_string()))?;
     panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// A log of what is wanted, to a writer.
+fn log<W>(
+    format: LogFormat,
+    wanted: &str,
+    colours: bool,
+    writer: W,
+) -> Result<impl SubscriberInitExt + Subscriber, Error>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
+        LogFormat::Text => fmt::layer().with_writer(writer).with_ansi(colours).boxed(),
+        LogFormat::Json => fmt::layer().with_writer(writer).json().flatten_event(true).boxed(),
+    };
+    Ok(Registry::default().with(lines).with(filter(wanted)?).with(filter_fn(is_harmless)))
 }
 
 /// The filter that the variable asks for.
@@ -90,7 +101,65 @@ fn log_panic(info: &panic::PanicHookInfo<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
     use super::*;
+
+    /// Where a test's log goes.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is logged while something is done.
+    fn logged(format: LogFormat, wanted: &str, act: impl FnOnce()) -> String {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let subscriber = log(format, wanted, false, move || writer.clone()).expect("a good filter");
+        tracing::subscriber::with_default(subscriber, act);
+        String::from_utf8(kept.0.lock().expect("no panic").clone()).expect("text")
+    }
+
+    #[test]
+    fn a_line_of_json_is_flat() {
+        let text = logged(LogFormat::Json, "", || tracing::info!(server = "health", "listening"));
+        let line: serde_json::Value = serde_json::from_str(&text).expect("one line of JSON");
+        assert_eq!((&line["server"], &line["message"]), (&"health".into(), &"listening".into()));
+    }
+
+    #[test]
+    fn libraries_that_see_bytes_are_quiet_whatever_is_asked_for() {
+        let text = logged(LogFormat::Text, "trace,hyper::proto=trace", || {
+            tracing::debug!(target: "hyper::proto", "authorization: s3cret");
+            tracing::trace!(target: "h2", "s3cret");
+            tracing::info!(target: "hyper", "something to know");
+            tracing::trace!(target: "hyperbole", "not the library");
+        });
+        assert!(!text.contains("s3cret"), "{text}");
+        assert!(text.contains("something to know") && text.contains("not the library"), "{text}");
+    }
+
+    #[test]
+    fn a_panic_is_logged_without_its_payload() {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(log_panic));
+        let text = logged(LogFormat::Text, "", || {
+            let secret = "s3cret".to_owned();
+            assert!(panic::catch_unwind(|| panic!("{secret}")).is_err());
+        });
+        panic::set_hook(before);
+        assert!(text.contains("src/telemetry/logs.rs:") && !text.contains("s3cret"), "{text}");
+    }
 
     #[test]
     fn filters_are_read_or_refused() {

@@ -212,7 +212,34 @@ mod tests {
         let metrics = Metrics::new(move || seen.lock().expect("no panic").clone());
         let text = metrics.encode();
         let objects = text.split_once("# HELP bitbucket_connection_ready ").expect("objects").1;
-        insta::assert_snapshot!(format!("# HELP bitbucket_connection_ready {objects}"));
+        insta::assert_snapshot!(format!("# HELP bitbucket_connection_ready {objects}"), @r##"
+        # HELP bitbucket_connection_ready The condition Ready: 1 for the status that holds, 0 for the others.
+        # TYPE bitbucket_connection_ready gauge
+        bitbucket_connection_ready{namespace="team-a",name="payments",status="True"} 1
+        bitbucket_connection_ready{namespace="team-a",name="payments",status="False"} 0
+        bitbucket_connection_ready{namespace="team-a",name="payments",status="Unknown"} 0
+        # HELP bitbucket_connection_token_expiration_timestamp_seconds When the token in the Secret expires, declared or at the latest.
+        # TYPE bitbucket_connection_token_expiration_timestamp_seconds gauge
+        # UNIT bitbucket_connection_token_expiration_timestamp_seconds seconds
+        bitbucket_connection_token_expiration_timestamp_seconds{namespace="team-a",name="payments"} 1803859200
+        # HELP bitbucket_connection_token_warning_timestamp_seconds From when on the token counts as expiring soon.
+        # TYPE bitbucket_connection_token_warning_timestamp_seconds gauge
+        # UNIT bitbucket_connection_token_warning_timestamp_seconds seconds
+        bitbucket_connection_token_warning_timestamp_seconds{namespace="team-a",name="payments"} 1801267200
+        # HELP bitbucket_connection_next_verification_timestamp_seconds When token and connection are verified again.
+        # TYPE bitbucket_connection_next_verification_timestamp_seconds gauge
+        # UNIT bitbucket_connection_next_verification_timestamp_seconds seconds
+        # HELP bitbucket_connection_scopes_missing How many required scopes the token lacks.
+        # TYPE bitbucket_connection_scopes_missing gauge
+        bitbucket_connection_scopes_missing{namespace="team-a",name="payments"} 1
+        # HELP bitbucket_connection_scopes_excess How many scopes the token has that nothing requires.
+        # TYPE bitbucket_connection_scopes_excess gauge
+        bitbucket_connection_scopes_excess{namespace="team-a",name="payments"} 2
+        # HELP bitbucket_connection Whose token it is, who must act when it expires, and through which instance the KMS is reached.
+        # TYPE bitbucket_connection info
+        bitbucket_connection_info{namespace="team-a",name="payments",account="bot",contact="the \"crew\"\n\\o/",kms="ClusterKmsInstance/default"} 1
+        # EOF
+        "##);
         store.lock().expect("no panic").clear();
         assert!(!metrics.encode().contains("team-a"));
     }

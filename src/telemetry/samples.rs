@@ -155,8 +155,9 @@ fn info(encoder: &mut DescriptorEncoder, samples: &[ObjectSample]) -> fmt::Resul
     let help = "Whose token it is, who must act when it expires, and through which instance the KMS is reached.";
     let mut metric = encoder.encode_descriptor("bitbucket_connection", help, None, MetricType::Info)?;
     for sample in samples {
-        let more = [("account", &*sample.account), ("contact", &*sample.contact), ("kms", &*sample.kms)];
-        metric.encode_family(&sample.labels())?.encode_info(&more)?;
+        let [namespace, name] = sample.labels();
+        let account = ("account", &*sample.account);
+        metric.encode_info(&[namespace, name, account, ("contact", &sample.contact), ("kms", &sample.kms)])?;
     }
     Ok(())
 }

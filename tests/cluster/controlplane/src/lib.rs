@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod audit;
 mod building;
 mod error;
 mod keep;

@@ -12,6 +12,7 @@ use tokio::process::Command;
 use tokio::time::Instant;
 
 use crate::access::{ADMIN, Access};
+use crate::audit;
 use crate::error::{Error, cannot};
 use crate::processes::{Killed, Ports, Processes, arguments, create_dir, log_tail};
 use crate::programs::{Program, Programs};
@@ -42,6 +43,8 @@ pub struct ControlPlane {
     access: Access,
     ports: Ports,
     programs: Programs,
+    /// Whether the API server keeps a journal.
+    audited: bool,
     /// `None` once it was stopped or kept.
     pub(crate) processes: Mutex<Option<Processes>>,
     /// Dropped last, so that it finds nothing left to do.
@@ -51,9 +54,19 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Starts a control plane and waits until it is ready, which takes a few seconds.
     pub async fn start(programs: &Programs) -> Result<Self, Error> {
+        Self::start_with(programs, false).await
+    }
+
+    /// The same, with an API server that writes a line to the [audit log](Self::audit_log) for every request to change
+    /// something: who, what, and the answer, never the contents.
+    pub async fn start_audited(programs: &Programs) -> Result<Self, Error> {
+        Self::start_with(programs, true).await
+    }
+
+    async fn start_with(programs: &Programs, audited: bool) -> Result<Self, Error> {
         let mut attempt = 1;
         loop {
-            match Self::start_once(programs).await {
+            match Self::start_once(programs, audited).await {
                 Err(Error::Exited { log, .. }) if attempt < ATTEMPTS && log.contains("address already in use") => {
                     attempt += 1;
                 }
@@ -62,19 +75,23 @@ impl ControlPlane {
         }
     }
 
-    async fn start_once(programs: &Programs) -> Result<Self, Error> {
+    async fn start_once(programs: &Programs, audited: bool) -> Result<Self, Error> {
         let preparing = || cannot("prepare the end of the control plane");
         let undertaker = Undertaker::start().map_err(preparing())?;
         let dir = create_dir()?;
         undertaker.remove_dir(&dir).map_err(preparing())?;
         let ports = Ports::free()?;
         let access = Access::write(&dir, ports.api_server)?;
+        if audited {
+            audit::write_policy(&dir)?;
+        }
         let control_plane = Self {
             kubeconfig: access.path_for(ADMIN),
             dir,
             access,
             ports,
             programs: programs.clone(),
+            audited,
             processes: Mutex::new(Some(Processes::default())),
             undertaker,
         };
@@ -127,6 +144,13 @@ impl ControlPlane {
     /// Where a program's log is.
     pub fn log_path(&self, program: Program) -> PathBuf {
         self.dir.join(format!("{}.log", program.name()))
+    }
+
+    /// The audit events so far, one JSON object a line, each written before its request was answered; empty unless it
+    /// was [started](Self::start_audited) with them.
+    pub fn audit_log(&self) -> String {
+        let log = std::fs::read(audit::log(&self.dir)).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
     }
 
     /// What ends everything with this process. Other processes and folders can be given to it, too.
@@ -192,6 +216,9 @@ impl ControlPlane {
         }
         let mut command = self.undertaker.command(self.programs.path(program));
         arguments(&mut command, program, &self.dir, self.ports, &self.access);
+        if self.audited && program == Program::ApiServer {
+            audit::arguments(&mut command, &self.dir);
+        }
         command.current_dir(&self.dir);
         processes.launch(&self.undertaker, program, command, &self.log_path(program))
     }

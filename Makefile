@@ -1,0 +1,28 @@
+# What one does here; `make` alone lists it. Rust 1.95 is needed, for a control plane of its own also Go 1.26.
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+BIN := bitbucket-connection-operator
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## show the main job: control plane, stand-ins, a connection from token to rotation (KEEP=1 keeps it running)
+	KEEP=$(KEEP) $(CARGO) run --example demo
+
+test: lint ## check everything: format, lints, then unit, command line and cluster tests
+	@echo "== tests: unit, command line, cluster (a control plane is built where none is found: minutes, once)"
+	$(CARGO) test --workspace --no-fail-fast
+
+lint: ## check format and lints
+	@echo "== format"
+	$(CARGO) fmt --all --check
+	@echo "== lints"
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+crds: ## write crds/ anew after a change of the kinds
+	$(CARGO) run --quiet --bin $(BIN) -- crds --output-dir crds
+
+controlplane: ## find or build the control plane that the cluster tests need
+	$(CARGO) run --quiet -p controlplane -- build
+
+.PHONY: help demo test lint crds controlplane

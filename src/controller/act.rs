@@ -1,0 +1,191 @@
+//! Executes a plan, and decides nothing.
+
+use std::time::Duration;
+
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+
+use super::{
+    context::{Context, FIELD_MANAGER},
+    errors::{self, Error},
+    observe::Observed,
+    verify::Verified,
+};
+use crate::{
+    api::{BitbucketConnection, CONNECTION_FINALIZER, ConnectionStatus},
+    domain::{
+        conditions::{Judgement, Reason},
+        connection::KmsConnection,
+        ownership::{self, Origin, Ownership},
+        plan::{Intent, Plan, Remote, Step},
+        token::Token,
+    },
+    kms::KmsError,
+};
+
+/// What came of a plan.
+pub struct Outcome {
+    /// What Synced says now.
+    pub synced: Judgement,
+    /// What the KMS holds now.
+    pub connection: Option<ConnectionStatus>,
+    /// What is told: nothing, unless every step was done.
+    pub intents: Vec<Intent>,
+    /// Whether the object may be let go.
+    pub release: bool,
+    /// The KMS refused a name that we wanted.
+    pub name_taken: bool,
+    /// The object's version after our own writes.
+    pub resource_version: Option<String>,
+    /// When the KMS wants to be asked again.
+    pub retry_after: Option<Duration>,
+}
+
+/// Executes the steps of a plan, each once the one before is done. An error of the KMS ends it and is told by the
+/// outcome; an error of the API server ends the pass.
+pub async fn act(plan: &Plan, observed: &Observed, verified: &Verified, context: &Context) -> Result<Outcome, Error> {
+    let recorded = observed.object.status.as_ref().and_then(|status| status.connection.clone());
+    let mut outcome = Outcome {
+        synced: plan.synced.clone(),
+        connection: recorded.clone().filter(|_| plan.holds),
+        intents: Vec::new(),
+        release: false,
+        name_taken: false,
+        resource_version: observed.object.resource_version(),
+        retry_after: verified.retry_after,
+    };
+    if let (Remote::Ours(connection), true) = (&verified.remote, plan.holds) {
+        outcome.connection = describe(connection, recorded.as_ref(), false, observed, verified);
+    }
+    for step in &plan.steps {
+        tracing::info!(%step, "acting");
+        let done = match (step, &observed.access) {
+            (Step::AddFinalizer, _) => {
+                add_finalizer(observed, &mut outcome, context).await?;
+                continue;
+            }
+            (Step::Create(new), Ok(access)) => match &verified.credentials {
+                Some(credentials) => access.kms.create(new, credentials).await.map(|made| (Some(made), true)),
+                None => continue,
+            },
+            (Step::Update { id, changes, credentials }, Ok(access)) => {
+                let pushed = verified.credentials.as_ref().filter(|_| *credentials);
+                access.kms.update(id, changes, pushed).await.map(|made| (Some(made), pushed.is_some()))
+            }
+            (Step::Delete { id }, Ok(access)) => access.kms.delete(id).await.map(|()| (None, false)),
+            // A plan has no steps in the KMS where there is no way to it.
+            (_, Err(_)) => continue,
+        };
+        match done {
+            Ok((connection, pushed)) => {
+                outcome.connection = connection
+                    .and_then(|connection| describe(&connection, recorded.as_ref(), pushed, observed, verified));
+            }
+            Err(error) => {
+                failed(&mut outcome, &error, observed, verified, context).await;
+                return Ok(outcome);
+            }
+        }
+    }
+    context.memory.update(&observed.uid, |memory| memory.uncertain = false);
+    outcome.intents.clone_from(&plan.intents);
+    outcome.release = plan.release;
+    Ok(outcome)
+}
+
+async fn failed(outcome: &mut Outcome, error: &KmsError, observed: &Observed, verified: &Verified, context: &Context) {
+    if error.may_have_taken_effect() {
+        context.memory.update(&observed.uid, |memory| memory.uncertain = true);
+    }
+    if let (KmsError::CredentialsRefused { .. }, Some(credentials)) = (error, &verified.credentials) {
+        context.verdicts.doubt(credentials).await;
+    }
+    outcome.name_taken = *error == KmsError::NameTaken;
+    outcome.retry_after = errors::retry_after(error).or(outcome.retry_after);
+    outcome.synced = match (&observed.access, &observed.spec) {
+        (Ok(access), Ok(spec)) => errors::synced(error, &access.instance, &spec.scope),
+        // Only a deletion goes on without a valid spec.
+        _ => Judgement::new(Reason::KmsRejected, format!("The KMS did not do it: {error}.")),
+    };
+}
+
+/// What the status says of a connection. Hash and fingerprint are those of our last write of credentials.
+fn describe(
+    connection: &KmsConnection,
+    recorded: Option<&ConnectionStatus>,
+    pushed: bool,
+    observed: &Observed,
+    verified: &Verified,
+) -> Option<ConnectionStatus> {
+    let access = observed.access.as_ref().ok()?;
+    let origin = match ownership::ownership(&connection.description, &observed.owner) {
+        Ownership::Ours(origin) => origin,
+        Ownership::Another | Ownership::Unmarked => Origin::Created,
+    };
+    let fingerprint = match &verified.token {
+        Some(Token::Asked { fingerprint, .. }) if pushed => Some(fingerprint.as_str().to_owned()),
+        _ => recorded.and_then(|recorded| recorded.token_fingerprint.clone()),
+    };
+    let hash = if pushed {
+        connection.credentials_hash.clone()
+    } else {
+        recorded.and_then(|recorded| recorded.credentials_hash.clone())
+    };
+    Some(ConnectionStatus {
+        id: connection.id.clone(),
+        name: connection.name.clone(),
+        project_id: connection.project_id.clone(),
+        org_id: connection.org_id.clone(),
+        origin: origin.as_str().to_owned(),
+        kms_ref: access.instance.to_string(),
+        host: access.host.clone(),
+        credentials_hash: hash,
+        token_fingerprint: fingerprint,
+    })
+}
+
+/// The last thing before the first write to the KMS: what never reached it is deleted at once.
+async fn add_finalizer(observed: &Observed, outcome: &mut Outcome, context: &Context) -> Result<(), Error> {
+    let mut finalizers = observed.object.finalizers().to_vec();
+    finalizers.push(CONNECTION_FINALIZER.to_owned());
+    let object = patch_finalizers(observed, outcome.resource_version.as_deref(), &finalizers, context).await?;
+    outcome.resource_version = object.resource_version();
+    Ok(())
+}
+
+/// Lets the object go.
+pub async fn remove_finalizer(observed: &Observed, context: &Context) -> Result<(), Error> {
+    let left: Vec<_> =
+        observed.object.finalizers().iter().filter(|finalizer| *finalizer != CONNECTION_FINALIZER).cloned().collect();
+    match patch_finalizers(observed, observed.object.resource_version().as_deref(), &left, context).await {
+        Ok(_) => Ok(()),
+        Err(Error::Cluster(error)) if matches!(&*error, kube::Error::Api(status) if status.code == 404) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes the finalizers of the version that was observed; the API server refuses (409) if there is a newer one.
+async fn patch_finalizers(
+    observed: &Observed,
+    resource_version: Option<&str>,
+    finalizers: &[String],
+    context: &Context,
+) -> Result<BitbucketConnection, Error> {
+    let api = Api::<BitbucketConnection>::namespaced(context.client.clone(), &observed.namespace);
+    let patch =
+        json!({"metadata": {"uid": observed.uid, "resourceVersion": resource_version, "finalizers": finalizers}});
+    let object = api
+        .patch(
+            &observed.name,
+            &PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() },
+            &Patch::Merge(&patch),
+        )
+        .await?;
+    if let Some(replaced) = resource_version {
+        context.memory.update(&observed.uid, |memory| memory.superseded.push(replaced.to_owned()));
+    }
+    Ok(object)
+}

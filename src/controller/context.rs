@@ -1,0 +1,74 @@
+//! What every pass needs from outside: the cluster, both services, the clock. Tests put others in their place.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::Client;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{
+    instances::Instances,
+    memory::Memory,
+    namespaces::Namespaces,
+    secrets::SecretIndex,
+    triggers::{InstanceKey, Triggers},
+    users::Users,
+    verdicts::Verdicts,
+};
+use crate::{
+    domain::{credential::ProcessKey, host::AllowedHosts, ownership::OwnerId},
+    telemetry::metrics::Metrics,
+};
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The name under which the operator writes to the API server.
+pub const FIELD_MANAGER: &str = "bitbucket-connection-operator";
+
+/// What every pass needs from outside.
+pub struct Context {
+    /// The cluster.
+    pub client: Client,
+    /// Whose connections are ours.
+    pub owner_id: OwnerId,
+    /// The time.
+    pub clock: Clock,
+    /// Which hosts may be a KMS.
+    pub allowed_hosts: AllowedHosts,
+    /// Bitbucket.
+    pub verdicts: Verdicts,
+    /// The KMS, through its instances.
+    pub instances: Instances,
+    /// Versions of the Secrets that something refers to.
+    pub secrets: SecretIndex,
+    /// Labels of namespaces; none where only some namespaces are served.
+    pub namespaces: Namespaces,
+    /// By which contents of Secrets are compared.
+    pub process_key: ProcessKey,
+    /// What is remembered between passes.
+    pub memory: Memory,
+    /// Which connections use which instance.
+    pub users: Users,
+    /// Who else is to be looked at.
+    pub triggers: Triggers,
+    /// Instances whose connections came or went.
+    pub recounts: UnboundedSender<InstanceKey>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Which replica sends events: the pod's name.
+    pub reporter: String,
+}
+
+impl Context {
+    /// Now.
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// Has the connections of an instance counted, soon.
+    pub fn recount(&self, instance: InstanceKey) {
+        // Nobody counts any more while the operator stops.
+        let _ = self.recounts.send(instance);
+    }
+}

@@ -1,0 +1,170 @@
+//! What an error of the KMS means for a condition, and for the next attempt: decided here and nowhere else.
+
+use std::time::Duration;
+
+use crate::{
+    domain::{
+        conditions::{Class, Judgement, Reason},
+        connection::KmsScope,
+        instance::{InstanceJudgement, InstanceReason},
+        spec::{InstanceKind, InstanceRef},
+    },
+    kms::{CERTIFICATE_NOT_TRUSTED, KmsError, LoginError},
+};
+
+/// Why a pass could not be finished; it is tried again with backoff.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server refused or didn't answer.
+    #[error("the API server: {0}")]
+    Cluster(#[source] Box<kube::Error>),
+    /// It took too long.
+    #[error("the reconcile was not done within {0:?}; what it waited for is tried again")]
+    TimedOut(Duration),
+    /// There is a bug; its place was logged.
+    #[error("the reconcile panicked; this is a bug in the operator, and the log names its place")]
+    Panicked,
+}
+
+impl From<kube::Error> for Error {
+    fn from(error: kube::Error) -> Self {
+        Self::Cluster(Box::new(error))
+    }
+}
+
+/// The condition Synced after an error of the KMS.
+pub fn synced(error: &KmsError, instance: &InstanceRef, scope: &KmsScope) -> Judgement {
+    match error {
+        KmsError::Login(error) => not_ready(instance, &login(error)),
+        KmsError::PermissionDenied { action } => Judgement::new(
+            Reason::KmsPermissionDenied,
+            format!(
+                "The identity of {instance} may not {action} app connections in {scope}. Give it a role there that may read, create, edit and delete app connections."
+            ),
+        ),
+        KmsError::UnknownProject => Judgement::new(
+            Reason::KmsRejected,
+            format!(
+                "The KMS knows no {scope}, or the identity of {instance} is no member of it. Compare spec.projectId with the project's settings in the KMS, and add the identity to the project."
+            ),
+        ),
+        KmsError::InUse => Judgement::new(
+            Reason::KmsRejected,
+            "Syncs, scanners or other features of the KMS still use the connection. Remove them in the KMS first.",
+        ),
+        KmsError::CredentialsRefused { status } => Judgement::new(
+            Reason::KmsRejected,
+            format!(
+                "Bitbucket refused the token when the KMS tried it ({status}), though it accepts it from here. See whether the token was just revoked, and whether an IP allow list of the workspace lacks the KMS."
+            ),
+        ),
+        KmsError::NotOffered => Judgement::new(
+            Reason::KmsUnavailable,
+            format!(
+                "The server behind {instance} offers no app connections: it is another program or another version of the KMS. See spec.host of the instance. It is tried again by itself."
+            ),
+        ),
+        KmsError::NameTaken | KmsError::OtherApp => Judgement::new(
+            Reason::NameConflict,
+            "The KMS has a connection of that name already, and this object didn't make it. Set another spec.connectionName, or delete or rename that connection in the KMS.",
+        ),
+        KmsError::Rejected { status, message } => {
+            Judgement::new(Reason::KmsRejected, format!("The KMS refused the request ({status}): {message}"))
+        }
+        KmsError::RateLimited { .. } => Judgement::new(
+            Reason::RateLimited,
+            "The KMS allows no more requests for now. It is tried again when the KMS allows.",
+        ),
+        KmsError::CredentialsNotChecked => Judgement::new(
+            Reason::KmsUnavailable,
+            "The KMS could not check the token with Bitbucket, which it does on every write. It is tried again by itself; if this lasts, see whether the KMS reaches Bitbucket.",
+        ),
+        KmsError::NotFound => Judgement::new(
+            Reason::KmsUnavailable,
+            "The connection went away in the KMS while it was being changed. It is looked up again.",
+        ),
+        KmsError::Unavailable { what } => unavailable(instance, what),
+    }
+}
+
+/// When the KMS wants to be asked again, if it said so.
+pub fn retry_after(error: &KmsError) -> Option<Duration> {
+    match error {
+        KmsError::RateLimited { retry_after } | KmsError::Login(LoginError::RateLimited { retry_after }) => {
+            *retry_after
+        }
+        _ => None,
+    }
+}
+
+/// The condition Ready of an instance after a login that failed.
+pub fn login(error: &LoginError) -> InstanceJudgement {
+    use InstanceReason::{ApiNotOffered, AuthenticationFailed, IdentityLocked, TlsFailed, Unreachable};
+    match error {
+        LoginError::InvalidCredentials => InstanceJudgement::new(
+            AuthenticationFailed,
+            "The KMS refuses client id and client secret. Compare both with the machine identity in the KMS (Universal Auth), and put them into the Secret. They are not tried again before the Secret changes, or 5 minutes have passed: the KMS locks an identity after three failures.",
+        ),
+        LoginError::SecretExpired => InstanceJudgement::new(
+            AuthenticationFailed,
+            "The client secret has expired. Create a new one for the machine identity in the KMS (Universal Auth), and put it into the Secret.",
+        ),
+        LoginError::UsageLimitReached => InstanceJudgement::new(
+            AuthenticationFailed,
+            "The client secret has been used as often as it may be. Create one without a limit of uses for the machine identity in the KMS (Universal Auth), and put it into the Secret.",
+        ),
+        LoginError::Refused { message } => {
+            InstanceJudgement::new(AuthenticationFailed, format!("The KMS refuses the login: {message}"))
+        }
+        LoginError::Locked => InstanceJudgement::new(
+            IdentityLocked,
+            "The KMS has locked the machine identity after failed logins, for 5 minutes by default. Find out who else logs in with wrong credentials. It is tried again by itself.",
+        ),
+        LoginError::RateLimited { .. } => InstanceJudgement::new(
+            Unreachable,
+            "The KMS allows no more logins for now. It is tried again when the KMS allows.",
+        ),
+        LoginError::NotOffered => InstanceJudgement::new(
+            ApiNotOffered,
+            "The server behind spec.host is no KMS with this login, or another version of it. Compare the host with the address in the browser. It is tried again by itself.",
+        ),
+        LoginError::Unavailable { what } if what == CERTIFICATE_NOT_TRUSTED => InstanceJudgement::new(
+            TlsFailed,
+            "The certificate of the KMS is not trusted: it has expired, is for another name, or comes from a CA that the operator doesn't know. Nothing was sent.",
+        ),
+        LoginError::Unavailable { what } => InstanceJudgement::new(
+            Unreachable,
+            format!(
+                "The KMS can't be reached ({what}). It is tried again by itself; if this lasts, see whether spec.host is right and the cluster reaches it."
+            ),
+        ),
+    }
+}
+
+/// The condition Synced of a connection whose instance can't be used. A tenant isn't told what is in the namespace of a
+/// ClusterKmsInstance.
+pub fn not_ready(instance: &InstanceRef, judgement: &InstanceJudgement) -> Judgement {
+    let word = judgement.reason.as_str();
+    let message = match instance.kind {
+        InstanceKind::Namespaced => format!("{instance} can't be used ({word}). {}", judgement.message),
+        InstanceKind::Cluster => {
+            format!(
+                "{instance} can't be used ({word}). Its condition Ready says why; ask whoever runs it. This object goes on by itself."
+            )
+        }
+    };
+    let reason = match judgement.reason.class() {
+        Some(Class::Transient) => Reason::KmsUnavailable,
+        Some(Class::Waiting | Class::Stalled) | None => Reason::KmsInstanceNotReady,
+    };
+    Judgement::new(reason, message)
+}
+
+fn unavailable(instance: &InstanceRef, what: &str) -> Judgement {
+    Judgement::new(
+        Reason::KmsUnavailable,
+        format!(
+            "The KMS behind {instance} can't be used ({what}). It is tried again by itself; if this lasts, see whether the KMS works and the cluster reaches it."
+        ),
+    )
+}

@@ -1,0 +1,259 @@
+//! The pass over an instance: may its host be talked to, are its credentials there, does the KMS take them?
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+    runtime::controller::Action,
+};
+use secrecy::SecretString;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+
+use super::{
+    context::{Context, FIELD_MANAGER},
+    errors::{self, Error},
+    instances::{Instance, Looked},
+    observe,
+    triggers::{InstanceKey, Target},
+};
+use crate::{
+    api::{InstanceStatus, KmsInstanceSpec},
+    domain::{
+        conditions::{self, Class, types},
+        credential::ContentKey,
+        host,
+        instance::{InstanceJudgement, InstanceReason},
+        schedule,
+    },
+    kms::{Identity, Kms},
+};
+
+/// How often an instance that needs a person is looked at again: cures happen outside the cluster too.
+const STALLED_AGAIN: Duration = Duration::from_secs(300);
+
+/// What was found where the credentials of an instance should be.
+enum Login {
+    /// Not there, or not usable.
+    Nothing(InstanceJudgement),
+    /// There, with their version.
+    Credentials { client_id: String, client_secret: String, version: String },
+}
+
+/// Looks at an instance, and at the connections that it serves if something changed for them.
+pub async fn reconcile<K>(object: Arc<K>, context: &Context) -> Result<Action, Error>
+where
+    K: Instance + Serialize + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
+{
+    let key = object.key();
+    let now = context.now();
+    if object.meta().deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let before = context.instances.looked(&key);
+    let current = object.secret().and_then(|secret| context.secrets.get(&secret)).map(|seen| seen.version);
+    let due = before.as_ref().is_none_or(|before| {
+        before.wanted
+            || before.generation != object.meta().generation
+            || before.secret_version != current
+            || before.look_again.is_some_and(|at| at <= now)
+    });
+    let looked = match before.as_ref().filter(|_| !due) {
+        Some(before) => before.clone(),
+        None => look(object.as_ref(), &key, before.as_ref(), now, context).await?,
+    };
+    let news = before.as_ref().is_none_or(|before| {
+        before.judgement != looked.judgement
+            || before.kms.as_ref().map(Arc::as_ptr) != looked.kms.as_ref().map(Arc::as_ptr)
+            || before.generation != looked.generation
+    });
+    context.instances.note(key.clone(), looked.clone());
+    let users = context.users.of(&key);
+    if news {
+        users.iter().for_each(|user| context.triggers.look(user));
+    }
+    write_status(object.as_ref(), &looked, users.len(), now, context).await?;
+    Ok(match looked.look_again {
+        Some(at) => Action::requeue(Duration::try_from(at.duration_since(now)).unwrap_or_default()),
+        None => Action::await_change(),
+    })
+}
+
+async fn look<K: Instance>(
+    object: &K,
+    key: &InstanceKey,
+    before: Option<&Looked>,
+    now: Timestamp,
+    context: &Context,
+) -> Result<Looked, Error> {
+    let (spec, namespace) = object.access();
+    let mut looked = Looked {
+        generation: object.meta().generation,
+        secret_version: None,
+        content: before.and_then(|before| before.content),
+        judgement: InstanceJudgement::authenticated(),
+        kms: before.and_then(|before| before.kms.clone()),
+        attempts: before.map_or(0, |before| before.attempts),
+        look_again: None,
+        wanted: false,
+    };
+    // The host comes first: one that isn't allowed never sees a byte of a Secret.
+    let login = match host::check(spec.host.as_deref(), &context.allowed_hosts) {
+        Err(problem) => Login::Nothing(InstanceJudgement::host(problem)),
+        Ok(_) => read_login(object, &spec, &namespace, context).await?,
+    };
+    looked.secret_version = object.secret().and_then(|secret| context.secrets.get(&secret)).map(|seen| seen.version);
+    match login {
+        Login::Nothing(judgement) => looked.judgement = judgement,
+        Login::Credentials { client_id, client_secret, version } => {
+            let content = content(&spec, &client_id, &client_secret, context);
+            let kms = match looked.kms.take().filter(|_| looked.content == Some(content)) {
+                Some(kms) => kms,
+                None => client(&spec, client_id, client_secret, context),
+            };
+            let again =
+                before.is_some_and(|before| before.wanted) || before.and_then(|before| before.content) != Some(content);
+            looked.judgement = match trusted(object, before, &version) {
+                // A restart logs nobody in: the first connection that has something to do will.
+                true => InstanceJudgement::authenticated(),
+                false => match kms.authenticate(again).await {
+                    Ok(()) => InstanceJudgement::authenticated(),
+                    Err(error) => errors::login(&error),
+                },
+            };
+            looked.kms = Some(kms);
+            looked.content = Some(content);
+            looked.secret_version = Some(version);
+        }
+    }
+    looked.attempts = match looked.judgement.reason.class() {
+        Some(Class::Transient) => looked.attempts.saturating_add(1),
+        _ => 0,
+    };
+    let wait = match looked.judgement.reason.class() {
+        Some(Class::Transient) => Some(schedule::backoff(looked.attempts - 1, &format!("{key:?}"))),
+        Some(Class::Stalled) => Some(STALLED_AGAIN),
+        Some(Class::Waiting) | None => None,
+    };
+    looked.look_again = wait.and_then(|wait| now.checked_add(wait).ok());
+    tracing::info!(instance = ?key, reason = looked.judgement.reason.as_str(), "looked at an instance");
+    Ok(looked)
+}
+
+/// Whether an earlier process logged in with these very credentials.
+fn trusted<K: Instance>(object: &K, before: Option<&Looked>, version: &str) -> bool {
+    let Some(status) = object.status().filter(|_| before.is_none()) else { return false };
+    let ready = conditions::find(&status.conditions, types::READY);
+    status.observed_generation == object.meta().generation
+        && status.secret_version.as_deref() == Some(version)
+        && ready.is_some_and(|ready| ready.status == "True")
+}
+
+async fn read_login<K: Instance>(
+    object: &K,
+    spec: &KmsInstanceSpec,
+    namespace: &str,
+    context: &Context,
+) -> Result<Login, Error> {
+    let Some(auth) = &spec.auth.universal else {
+        return Ok(Login::Nothing(InstanceJudgement::new(
+            InstanceReason::AuthenticationFailed,
+            "spec.auth names no method; write universal: {secretRef: {name: …}}.",
+        )));
+    };
+    let reference = &auth.secret_ref;
+    let secret = Api::<Secret>::namespaced(context.client.clone(), namespace).get_opt(&reference.name).await?;
+    let version = secret.as_ref().map(observe::version_of);
+    context.secrets.refer(&Target::Instance(object.key()), object.secret());
+    context.secrets.read(&(namespace.to_owned(), reference.name.clone()), version.as_deref());
+    let (Some(secret), Some(version)) = (secret, version) else {
+        return Ok(Login::Nothing(InstanceJudgement::new(
+            InstanceReason::SecretNotFound,
+            format!(
+                "There is no Secret {} in namespace {namespace}. Create it with client id and client secret of the machine identity; it is picked up at once.",
+                reference.name
+            ),
+        )));
+    };
+    let key = |key: &Option<String>, default: &str| key.clone().unwrap_or_else(|| default.to_owned());
+    let keys = [key(&reference.client_id_key, "clientId"), key(&reference.client_secret_key, "clientSecret")];
+    let value =
+        |key: &str| observe::value_of(&secret, key).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    match (value(&keys[0]), value(&keys[1])) {
+        (Some(client_id), Some(client_secret)) => Ok(Login::Credentials { client_id, client_secret, version }),
+        (id, _) => {
+            let missing = if id.is_none() { &keys[0] } else { &keys[1] };
+            Ok(Login::Nothing(InstanceJudgement::new(
+                InstanceReason::SecretKeyMissing,
+                format!(
+                    "Secret {} in namespace {namespace} has no key {missing}, or nothing in it. Add it, or name another key in spec.auth.universal.secretRef.",
+                    reference.name
+                ),
+            )))
+        }
+    }
+}
+
+fn content(spec: &KmsInstanceSpec, client_id: &str, client_secret: &str, context: &Context) -> ContentKey {
+    let parts = [spec.host.as_deref(), spec.organization_slug.as_deref(), Some(client_id), Some(client_secret)];
+    context.process_key.content(&parts)
+}
+
+fn client(spec: &KmsInstanceSpec, client_id: String, client_secret: String, context: &Context) -> Arc<Kms> {
+    let url = host::check(spec.host.as_deref(), &context.allowed_hosts)
+        .expect("the host was checked before the Secret was read");
+    let identity = Identity::Universal {
+        client_id: SecretString::from(client_id),
+        client_secret: SecretString::from(client_secret),
+    };
+    let (http, observe) = (context.instances.http.clone(), Arc::clone(&context.instances.observe));
+    Arc::new(Kms::new(url, identity, spec.organization_slug.clone(), http, observe))
+}
+
+async fn write_status<K>(
+    object: &K,
+    looked: &Looked,
+    users: usize,
+    now: Timestamp,
+    context: &Context,
+) -> Result<(), Error>
+where
+    K: Instance + Serialize + DeserializeOwned + std::fmt::Debug,
+{
+    let before = object.status().cloned().unwrap_or_default();
+    let generation = object.meta().generation;
+    let ready = &looked.judgement;
+    let mut all = vec![conditions::condition(types::READY, ready, generation, &before.conditions, now)];
+    let marker = match ready.reason.class() {
+        Some(Class::Stalled) => Some(types::STALLED),
+        Some(Class::Waiting | Class::Transient) => Some(types::RECONCILING),
+        None => None,
+    };
+    all.extend(marker.map(|kind| conditions::marker(kind, ready, generation, &before.conditions, now)));
+    let status = InstanceStatus {
+        observed_generation: generation,
+        conditions: all,
+        connections: i64::try_from(users).ok(),
+        secret_version: looked.secret_version.clone(),
+    };
+    if status == before {
+        return Ok(());
+    }
+    let patch = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": {"name": object.name_any(), "resourceVersion": object.resource_version()},
+        "status": status,
+    });
+    let api = object.api(context.client.clone());
+    match api.patch_status(&object.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await
+    {
+        Ok(_) => Ok(()),
+        // The cache was behind: the newer version is on its way, and has this looked at again.
+        Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,218 @@
+//! Instances of the KMS: which there are, whether they can be used, and the one session that all connections of an
+//! instance share.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::Timestamp;
+use kube::runtime::reflector::{ObjectRef, Store};
+use reqwest::Client;
+
+use super::{errors, secrets::SecretKey, triggers::InstanceKey};
+use crate::{
+    api::{ClusterKmsInstance, Grant, InstanceStatus, KmsInstance, KmsInstanceSpec},
+    domain::{
+        credential::ContentKey,
+        grants::{self, Denied},
+        instance::InstanceJudgement,
+        spec::{InstanceKind, InstanceRef},
+    },
+    http::Observe,
+    kms::{Kms, LoginError},
+};
+
+/// What is known of the instances.
+pub struct Instances {
+    namespaced: HashMap<Option<String>, Store<KmsInstance>>,
+    cluster: Option<Store<ClusterKmsInstance>>,
+    looked: Mutex<HashMap<InstanceKey, Looked>>,
+    /// The client for all instances.
+    pub http: Client,
+    /// Told of each request.
+    pub observe: Observe,
+}
+
+/// What the last look at an instance found.
+#[derive(Clone)]
+pub struct Looked {
+    /// Its generation then.
+    pub generation: Option<i64>,
+    /// The version of its Secret then.
+    pub secret_version: Option<String>,
+    /// Host, organization and credentials that the client was made of.
+    pub content: Option<ContentKey>,
+    /// Whether it can be used.
+    pub judgement: InstanceJudgement,
+    /// The client, with its session. It outlives the Secret: connections can still be deleted through it.
+    pub kms: Option<Arc<Kms>>,
+    /// Attempts in a row that met an outage.
+    pub attempts: u32,
+    /// When to look again, unless something changes before.
+    pub look_again: Option<Timestamp>,
+    /// Somebody wants it looked at now.
+    pub wanted: bool,
+}
+
+/// A KmsInstance or ClusterKmsInstance, whichever.
+pub trait Instance: kube::Resource<DynamicType = ()> + Clone {
+    /// Which.
+    fn key(&self) -> InstanceKey;
+    /// Its spec, as far as both kinds share it, and the namespace of its Secret.
+    fn access(&self) -> (KmsInstanceSpec, String);
+    /// Its status.
+    fn status(&self) -> Option<&InstanceStatus>;
+    /// The API of its kind, in its namespace if it has one.
+    fn api(&self, client: kube::Client) -> kube::Api<Self>;
+    /// The Secret that it refers to.
+    fn secret(&self) -> Option<SecretKey> {
+        let (spec, namespace) = self.access();
+        Some((namespace, spec.auth.universal?.secret_ref.name))
+    }
+}
+
+impl Instance for KmsInstance {
+    fn key(&self) -> InstanceKey {
+        let metadata = &self.metadata;
+        InstanceKey::Namespaced {
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+        }
+    }
+
+    fn access(&self) -> (KmsInstanceSpec, String) {
+        (self.spec.clone(), self.metadata.namespace.clone().unwrap_or_default())
+    }
+
+    fn api(&self, client: kube::Client) -> kube::Api<Self> {
+        kube::Api::namespaced(client, self.metadata.namespace.as_deref().unwrap_or_default())
+    }
+
+    fn status(&self) -> Option<&InstanceStatus> {
+        self.status.as_ref()
+    }
+}
+
+impl Instance for ClusterKmsInstance {
+    fn key(&self) -> InstanceKey {
+        InstanceKey::Cluster { name: self.metadata.name.clone().unwrap_or_default() }
+    }
+
+    fn access(&self) -> (KmsInstanceSpec, String) {
+        let spec = self.spec.clone();
+        let shared = KmsInstanceSpec { host: spec.host, auth: spec.auth, organization_slug: spec.organization_slug };
+        (shared, spec.namespace)
+    }
+
+    fn api(&self, client: kube::Client) -> kube::Api<Self> {
+        kube::Api::all(client)
+    }
+
+    fn status(&self) -> Option<&InstanceStatus> {
+        self.status.as_ref()
+    }
+}
+
+/// An instance as a connection finds it.
+pub enum Found {
+    /// There is none of that name.
+    Missing,
+    /// It is there, and the operator hasn't looked at it yet; it will in a moment.
+    Pending,
+    /// ClusterKmsInstances don't serve here.
+    NotServed,
+    /// It can't be used.
+    NotReady(InstanceJudgement),
+    /// It can be used.
+    Ready(Arc<Kms>),
+}
+
+impl Instances {
+    /// With these stores, and nothing looked at.
+    pub fn new(
+        namespaced: HashMap<Option<String>, Store<KmsInstance>>,
+        cluster: Option<Store<ClusterKmsInstance>>,
+        http: Client,
+        observe: Observe,
+    ) -> Self {
+        Self { namespaced, cluster, looked: Mutex::default(), http, observe }
+    }
+
+    /// The instance that an object of a namespace refers to.
+    pub fn key(reference: &InstanceRef, namespace: &str) -> InstanceKey {
+        let name = reference.name.clone();
+        match reference.kind {
+            InstanceKind::Namespaced => InstanceKey::Namespaced { namespace: namespace.to_owned(), name },
+            InstanceKind::Cluster => InstanceKey::Cluster { name },
+        }
+    }
+
+    /// Finds an instance.
+    pub fn find(&self, key: &InstanceKey) -> Found {
+        let there = match key {
+            InstanceKey::Namespaced { namespace, name } => {
+                let store = self.namespaced.get(&None).or_else(|| self.namespaced.get(&Some(namespace.clone())));
+                store.is_some_and(|store| store.get(&ObjectRef::new(name).within(namespace)).is_some())
+            }
+            InstanceKey::Cluster { name } => match &self.cluster {
+                None => return Found::NotServed,
+                Some(store) => store.get(&ObjectRef::new(name)).is_some(),
+            },
+        };
+        match self.looked(key) {
+            _ if !there => Found::Missing,
+            None => Found::Pending,
+            Some(Looked { judgement, kms: Some(kms), .. }) if judgement.reason.class().is_none() => {
+                Found::Ready(Arc::clone(&kms))
+            }
+            Some(looked) => Found::NotReady(looked.judgement),
+        }
+    }
+
+    /// The client of an instance by which its connections can be deleted, even if the instance or its Secret is gone.
+    pub fn last_client(&self, key: &InstanceKey) -> Option<Arc<Kms>> {
+        self.looked(key).and_then(|looked| looked.kms)
+    }
+
+    /// What a ClusterKmsInstance grants a namespace of these labels.
+    pub fn granted(
+        &self,
+        key: &InstanceKey,
+        labels: &std::collections::BTreeMap<String, String>,
+        scope: &crate::domain::connection::KmsScope,
+    ) -> Result<(), Denied> {
+        let InstanceKey::Cluster { name } = key else { return Ok(()) };
+        let instance = self.cluster.as_ref().and_then(|store| store.get(&ObjectRef::new(name)));
+        let grants: &[Grant] = instance.as_ref().map(|instance| instance.spec.grants.as_slice()).unwrap_or_default();
+        grants::check(grants, labels, scope)
+    }
+
+    /// What the last look found.
+    pub fn looked(&self, key: &InstanceKey) -> Option<Looked> {
+        self.lock().get(key).cloned()
+    }
+
+    /// Notes what a look found.
+    pub fn note(&self, key: InstanceKey, looked: Looked) {
+        self.lock().insert(key, looked);
+    }
+
+    /// Wants an instance looked at, if it is known; returns whether that is new.
+    pub fn want(&self, key: &InstanceKey) -> bool {
+        self.lock().get_mut(key).is_some_and(|looked| !std::mem::replace(&mut looked.wanted, true))
+    }
+
+    /// Notes that a connection could not log in; returns whether the instance must be looked at, because that is news.
+    pub fn failed(&self, key: &InstanceKey, error: &LoginError) -> bool {
+        let judgement = errors::login(error);
+        self.lock().get_mut(key).is_some_and(|looked| {
+            let news = looked.judgement.reason != judgement.reason;
+            news && !std::mem::replace(&mut looked.wanted, true)
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<InstanceKey, Looked>> {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,384 @@
+//! What the cluster says: the spec, the Secret, the instance. Nobody outside the cluster is asked here.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, ResourceExt};
+use secrecy::SecretString;
+use tokio::time::Instant;
+
+use super::{
+    context::Context,
+    errors::{self, Error},
+    instances::{Found, Instances},
+    memory::{KnownSecret, ObjectMemory},
+    secrets::SecretKey,
+    triggers::{InstanceKey, Target},
+};
+use crate::{
+    api::{BitbucketConnection, BitbucketConnectionStatus, EXPIRES_AT},
+    domain::{
+        conditions::{self, Judgement, Reason, types},
+        credential::ContentKey,
+        grants::Denied,
+        ownership::Owner,
+        schedule::{self, Due, Situation},
+        spec::{self, ConnectionSpec, InstanceKind, InstanceRef, SpecProblem},
+    },
+    kms::Kms,
+};
+
+/// What the cluster says about an object.
+pub struct Observed {
+    /// The object.
+    pub object: Arc<BitbucketConnection>,
+    /// Its uid.
+    pub uid: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// When it was looked at.
+    pub now: Timestamp,
+    /// Whose its connection is.
+    pub owner: Owner,
+    /// Its spec, validated.
+    pub spec: Result<ConnectionSpec, SpecProblem>,
+    /// The way to the KMS, or why there is none.
+    pub access: Result<Access, Judgement>,
+    /// Its Secret, where something is due.
+    pub secret: Option<SecretValues>,
+    /// What is remembered of it.
+    pub memory: ObjectMemory,
+    /// What is to be done.
+    pub task: Task,
+}
+
+/// What is to be done with an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Nothing is due; only time may have changed something.
+    Nothing,
+    /// Its instance is about to be looked at, and triggers it.
+    Wait,
+    /// All is to be verified.
+    Verify(Due),
+    /// It is being deleted, and something may be left in the KMS.
+    Delete,
+}
+
+/// The way to the KMS.
+#[derive(Clone)]
+pub struct Access {
+    /// Its client.
+    pub kms: Arc<Kms>,
+    /// The instance that it is of.
+    pub key: InstanceKey,
+    /// The same, as the spec names it.
+    pub instance: InstanceRef,
+    /// Its address.
+    pub host: String,
+}
+
+/// The values of a Secret, read when they are needed.
+pub struct SecretValues {
+    /// uid and resourceVersion; of an earlier version if the values have been the same since.
+    pub stands_for: String,
+    /// The e-mail.
+    pub email: Option<String>,
+    /// The token.
+    pub token: Option<SecretString>,
+    /// The key with the expiry.
+    pub expires_at: Option<String>,
+    /// The annotation with the expiry.
+    pub annotation: Option<String>,
+    /// When it was seen to change.
+    pub changed: Option<Instant>,
+}
+
+/// Looks at an object.
+pub async fn observe(object: Arc<BitbucketConnection>, context: &Context) -> Result<Observed, Error> {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let uid = object.uid().unwrap_or_default();
+    let spec = spec::validate(&name, &object.spec);
+    let mut observed = Observed {
+        memory: context.memory.of(&uid),
+        now: context.now(),
+        owner: Owner::of(&context.owner_id, &namespace, &name),
+        access: Err(Judgement::not_evaluated("the object was not looked at yet")),
+        secret: None,
+        task: Task::Nothing,
+        object,
+        uid,
+        namespace,
+        name,
+        spec,
+    };
+    if observed.object.metadata.deletion_timestamp.is_some() {
+        if has_finalizer(&observed.object) {
+            observed.access = access_for_deletion(&observed, context);
+            observed.task = Task::Delete;
+        }
+        return Ok(observed);
+    }
+    match access(&observed, context) {
+        Some(access) => observed.access = access,
+        None => {
+            observed.task = Task::Wait;
+            return Ok(observed);
+        }
+    }
+    let Some(due) = schedule::due(&situation(&observed, context)) else { return Ok(observed) };
+    observed.task = Task::Verify(due);
+    if due == Due::Requested {
+        look_at_instance(&observed, context);
+    }
+    read_secret(&mut observed, due, context).await?;
+    Ok(observed)
+}
+
+impl Observed {
+    /// The status before this pass.
+    pub fn before(&self) -> BitbucketConnectionStatus {
+        self.object.status.clone().unwrap_or_default()
+    }
+
+    /// The key of its Secret.
+    pub fn secret_key(&self) -> Option<SecretKey> {
+        self.spec.as_ref().ok().map(|spec| (self.namespace.clone(), spec.secret.name.clone()))
+    }
+
+    /// What others call it.
+    pub fn target(&self) -> Target {
+        Target::Connection { namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+}
+
+/// Whether something may be left of an object in the KMS.
+pub fn has_finalizer(object: &BitbucketConnection) -> bool {
+    object.finalizers().iter().any(|finalizer| finalizer == crate::api::CONNECTION_FINALIZER)
+}
+
+/// The way to the KMS; nothing while the instance is about to be looked at.
+fn access(observed: &Observed, context: &Context) -> Option<Result<Access, Judgement>> {
+    let spec = match &observed.spec {
+        Ok(spec) => spec,
+        Err(problem) => return Some(Err(spec_problem(problem))),
+    };
+    let instance = &spec.kms_ref;
+    let key = Instances::key(instance, &observed.namespace);
+    let found = context.instances.find(&key);
+    let denied = |reason, message: String| Some(Err(Judgement::new(reason, message)));
+    match &found {
+        Found::Missing => {
+            return denied(
+                Reason::KmsRefNotFound,
+                format!(
+                    "There is no {instance}. Create it, or name another in spec.kmsRef of a new object; it is picked up at once."
+                ),
+            );
+        }
+        Found::NotServed => {
+            return denied(Reason::KmsRefNotAllowed, "This operator serves some namespaces only, where ClusterKmsInstances can't be used. Name a KmsInstance of this namespace in spec.kmsRef of a new object.".to_owned());
+        }
+        Found::Pending | Found::NotReady(_) | Found::Ready(_) => {}
+    }
+    if instance.kind == InstanceKind::Cluster {
+        let labels = context.namespaces.labels(&observed.namespace).unwrap_or_default();
+        match context.instances.granted(&key, &labels, &spec.scope) {
+            Ok(()) => {}
+            Err(Denied::Namespace) => {
+                return denied(
+                    Reason::KmsRefNotAllowed,
+                    format!(
+                        "{instance} doesn't let this namespace use it. Ask whoever runs it for a grant that selects namespace {}.",
+                        observed.namespace
+                    ),
+                );
+            }
+            Err(Denied::Scope) => {
+                return denied(
+                    Reason::ProjectNotAllowed,
+                    format!(
+                        "{instance} lets this namespace use it, but not for {}. Ask whoever runs it for a grant, or correct the project in a new object.",
+                        spec.scope
+                    ),
+                );
+            }
+        }
+    }
+    match found {
+        Found::Ready(kms) => Some(Ok(Access { host: host_of(&kms), kms, key, instance: instance.clone() })),
+        Found::NotReady(judgement) => Some(Err(errors::not_ready(instance, &judgement))),
+        Found::Pending | Found::Missing | Found::NotServed => None,
+    }
+}
+
+/// The way to the KMS for a deletion: it needs no valid spec and no grant, only the client of the instance.
+fn access_for_deletion(observed: &Observed, context: &Context) -> Result<Access, Judgement> {
+    let instance = spec::instance_ref(&observed.object.spec).map_err(|problem| spec_problem(&problem))?;
+    let key = Instances::key(&instance, &observed.namespace);
+    let why = match context.instances.find(&key) {
+        Found::Ready(kms) => return Ok(Access { host: host_of(&kms), kms, key, instance }),
+        Found::NotReady(judgement) => errors::not_ready(&instance, &judgement),
+        Found::Pending => Judgement::new(Reason::KmsUnavailable, format!("{instance} was not looked at yet.")),
+        Found::Missing => Judgement::new(
+            Reason::KmsRefNotFound,
+            format!("{instance}, through which it was made, is gone. Create it again with its credentials."),
+        ),
+        Found::NotServed => Judgement::new(
+            Reason::KmsRefNotAllowed,
+            format!(
+                "{instance}, through which it was made, doesn't serve since the operator serves some namespaces only."
+            ),
+        ),
+    };
+    match context.instances.last_client(&key) {
+        Some(kms) => Ok(Access { host: host_of(&kms), kms, key, instance }),
+        None => Err(why),
+    }
+}
+
+fn host_of(kms: &Kms) -> String {
+    kms.host().trim_end_matches('/').to_owned()
+}
+
+fn spec_problem(problem: &SpecProblem) -> Judgement {
+    let reason = match problem {
+        SpecProblem::InvalidName(_) => Reason::InvalidName,
+        SpecProblem::DescriptionTooLong => Reason::DescriptionTooLong,
+        SpecProblem::Invalid { .. } => Reason::SpecInvalid,
+    };
+    Judgement::new(reason, problem.to_string())
+}
+
+fn look_at_instance(observed: &Observed, context: &Context) {
+    if let (Err(_), Ok(spec)) = (&observed.access, &observed.spec) {
+        let key = Instances::key(&spec.kms_ref, &observed.namespace);
+        if context.instances.want(&key) {
+            context.triggers.look(&Target::Instance(key));
+        }
+    }
+}
+
+fn situation(observed: &Observed, context: &Context) -> Situation {
+    let before = observed.object.status.as_ref();
+    let requested = observed.object.reconcile_requested_at();
+    Situation {
+        generation: observed.object.metadata.generation,
+        observed_generation: before.and_then(|status| status.observed_generation),
+        requested: requested.is_some()
+            && requested != before.and_then(|status| status.last_handled_reconcile_at.as_deref()),
+        secret_changed: secret_changed(observed, context),
+        access_changed: access_changed(observed),
+        next_verification: before.and_then(|status| status.next_verification_time.as_ref()).map(|time| time.0),
+        retry_at: observed.memory.retry_at,
+        now: observed.now,
+    }
+}
+
+/// Whether the Secret is another than the one that the status tells of. A version that is known to hold the same
+/// values, such as one with new labels, is not another.
+fn secret_changed(observed: &Observed, context: &Context) -> bool {
+    let Some(key) = observed.secret_key() else { return false };
+    let token = observed.object.status.as_ref().and_then(|status| status.token.as_ref());
+    let recorded = token.and_then(|token| token.secret_version.as_deref());
+    let known = context.secrets.get(&key);
+    match (recorded, &known) {
+        (None, None) => false,
+        (Some(recorded), Some(seen)) => {
+            let same = |known: &KnownSecret| known.stands_for == recorded && known.seen == seen.version;
+            recorded != seen.version && !observed.memory.secret.as_ref().is_some_and(same)
+        }
+        (Some(_), None) | (None, Some(_)) => true,
+    }
+}
+
+/// Whether access to the KMS is another than the status tells of.
+fn access_changed(observed: &Observed) -> bool {
+    let Some(status) = &observed.object.status else { return false };
+    let synced = conditions::recorded(&status.conditions, types::SYNCED);
+    match (&observed.access, &synced) {
+        (Err(now), synced) => synced.as_ref() != Some(now),
+        (Ok(access), Some(synced)) => {
+            let recorded = status.connection.as_ref().map(|connection| &connection.host);
+            let moved = recorded.is_some_and(|host| *host != access.host) && synced.reason != Reason::KmsChanged;
+            moved || observed.memory.denied || says_denied(synced.reason)
+        }
+        (Ok(_), None) => false,
+    }
+}
+
+/// Reasons that tell of no way to the KMS. An outage isn't among them: whether it was one of the instance, only this
+/// process knows, and after a restart an outage is tried again anyway.
+fn says_denied(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::KmsRefNotFound
+            | Reason::KmsRefNotAllowed
+            | Reason::ProjectNotAllowed
+            | Reason::KmsInstanceNotReady
+            | Reason::SpecInvalid
+            | Reason::InvalidName
+            | Reason::DescriptionTooLong
+    )
+}
+
+/// Reads the Secret. If it turns out that nothing of it changed but its labels, nothing is due.
+async fn read_secret(observed: &mut Observed, due: Due, context: &Context) -> Result<(), Error> {
+    let (Ok(spec), Some(key)) = (&observed.spec, observed.secret_key()) else { return Ok(()) };
+    let secret =
+        Api::<Secret>::namespaced(context.client.clone(), &observed.namespace).get_opt(&spec.secret.name).await?;
+    let version = secret.as_ref().map(version_of);
+    let changed = context.secrets.get(&key).and_then(|seen| seen.changed);
+    context.secrets.refer(&observed.target(), Some(key.clone()));
+    context.secrets.read(&key, version.as_deref());
+    let (Some(secret), Some(version)) = (secret, version) else { return Ok(()) };
+    let value = |key: &str| value_of(&secret, key);
+    let mut values = SecretValues {
+        stands_for: version.clone(),
+        email: value(&spec.secret.email),
+        token: value(&spec.secret.token).map(SecretString::from),
+        expires_at: value(&spec.secret.expires_at),
+        annotation: secret.annotations().get(EXPIRES_AT).cloned(),
+        changed,
+    };
+    let content = content(&values, context);
+    let token = observed.object.status.as_ref().and_then(|status| status.token.as_ref());
+    let recorded = token.and_then(|token| token.secret_version.as_deref());
+    if let Some(known) = observed.memory.secret.as_ref().filter(|known| known.content == content)
+        && recorded == Some(known.stands_for.as_str())
+    {
+        values.stands_for.clone_from(&known.stands_for);
+        if due == Due::SecretChanged {
+            observed.task = Task::Nothing;
+        }
+    }
+    let known = KnownSecret { stands_for: values.stands_for.clone(), seen: version, content };
+    context.memory.update(&observed.uid, |memory| memory.secret = Some(known));
+    observed.secret = Some(values);
+    Ok(())
+}
+
+fn content(values: &SecretValues, context: &Context) -> ContentKey {
+    use secrecy::ExposeSecret;
+    let token = values.token.as_ref().map(ExposeSecret::expose_secret);
+    context.process_key.content(&[
+        values.email.as_deref(),
+        token,
+        values.expires_at.as_deref(),
+        values.annotation.as_deref(),
+    ])
+}
+
+/// uid and resourceVersion of a Secret: a Secret that was deleted and created again is another.
+pub fn version_of<K: ResourceExt>(secret: &K) -> String {
+    format!("{}/{}", secret.uid().unwrap_or_default(), secret.resource_version().unwrap_or_default())
+}
+
+/// A value of a Secret. What is no text becomes one that nobody accepts: a NUL is in no e-mail and no token.
+pub fn value_of(secret: &Secret, key: &str) -> Option<String> {
+    let bytes = &secret.data.as_ref()?.get(key)?.0;
+    Some(std::str::from_utf8(bytes).map_or_else(|_| "\0".to_owned(), str::to_owned))
+}

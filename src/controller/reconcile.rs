@@ -1,0 +1,85 @@
+//! The story of a BitbucketConnection: observe → verify → plan → act → report.
+//!
+//! What may not be touched: the order. A token is verified before it is written; the finalizer comes before the first
+//! write to the KMS; events come before the status that would make them news no more; the object is let go last.
+
+use std::sync::Arc;
+
+use kube::{Api, ResourceExt, runtime::controller::Action};
+
+use super::{
+    act,
+    context::Context,
+    errors::Error,
+    observe::{self, Observed, Task, has_finalizer},
+    report,
+    verify::{self, Verified},
+};
+use crate::{
+    api::BitbucketConnection,
+    domain::{
+        plan::{self, Plan, Wanted},
+        schedule::Due,
+        spec, token,
+    },
+};
+
+/// One pass over an object.
+pub async fn reconcile(object: Arc<BitbucketConnection>, context: &Context) -> Result<Action, Error> {
+    let Some(object) = newest(object, context).await? else { return Ok(Action::await_change()) };
+    let observed = observe::observe(object, context).await?;
+    let mut verified = match observed.task {
+        Task::Nothing | Task::Wait => return report::quiet(&observed, context).await,
+        Task::Verify(due) => verify::verify(&observed, due, context).await,
+        Task::Delete => verify::locate(&observed, context).await,
+    };
+    let mut outcome = act::act(&plan(&observed, &verified), &observed, &verified, context).await?;
+    if outcome.name_taken {
+        // Whose is the name? If it is ours, the answer to an earlier write was lost, and the plan is another.
+        verified.remote = verify::find_by_name(&observed, context).await;
+        let version = outcome.resource_version.take();
+        outcome = act::act(&plan(&observed, &verified), &observed, &verified, context).await?;
+        outcome.resource_version = version;
+    }
+    report::report(&observed, &verified, &outcome, context).await
+}
+
+/// What to do follows from what was observed, and from nothing else.
+fn plan(observed: &Observed, verified: &Verified) -> Plan {
+    let recorded = observed.object.status.as_ref().and_then(|status| status.connection.as_ref());
+    match (&observed.task, &observed.spec) {
+        (Task::Delete, _) => plan::deletion(spec::deletion_policy(&observed.object.spec), recorded, &verified.remote),
+        (_, Ok(spec)) => {
+            let wanted = Wanted {
+                spec,
+                owner: &observed.owner,
+                token: verified.token.as_ref().unwrap_or(&token::Token::NoSecret),
+                recorded,
+                spec_changed: observed.task == Task::Verify(Due::SpecChanged),
+                finalizer: has_finalizer(&observed.object),
+            };
+            plan::plan(&wanted, &verified.remote)
+        }
+        // Without a valid spec the remote side says why nothing is done.
+        (_, Err(_)) => plan::unplanned(&verified.remote),
+    }
+}
+
+/// The object as it is after our own last write: a cache may be a moment behind it, and must not lead back to what was.
+async fn newest(
+    object: Arc<BitbucketConnection>,
+    context: &Context,
+) -> Result<Option<Arc<BitbucketConnection>>, Error> {
+    let (uid, version) = (object.uid().unwrap_or_default(), object.resource_version().unwrap_or_default());
+    let superseded = context.memory.of(&uid).superseded;
+    if superseded.is_empty() {
+        return Ok(Some(object));
+    }
+    if superseded.contains(&version) {
+        let namespace = object.namespace().unwrap_or_default();
+        let api = Api::<BitbucketConnection>::namespaced(context.client.clone(), &namespace);
+        return Ok(api.get_opt(&object.name_any()).await?.map(Arc::new));
+    }
+    context.memory.update(&uid, |memory| memory.superseded.clear());
+    Ok(Some(object))
+}

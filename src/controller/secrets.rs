@@ -1,0 +1,146 @@
+//! Which Secrets something refers to, who does, and in which version they are. Nothing else of a Secret is in memory.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::time::Instant;
+
+use super::triggers::Target;
+
+/// A Secret by namespace and name.
+pub type SecretKey = (String, String);
+
+/// What is known of a Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// uid and resourceVersion.
+    pub version: String,
+    /// When it was seen to change; unknown for what was there before the operator.
+    pub changed: Option<Instant>,
+}
+
+/// Secrets that something refers to. What nobody refers to is not kept.
+#[derive(Default)]
+pub struct SecretIndex(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    dependents: HashMap<SecretKey, HashSet<Target>>,
+    refers_to: HashMap<Target, SecretKey>,
+    seen: HashMap<SecretKey, Seen>,
+}
+
+impl SecretIndex {
+    /// Notes that an object refers to a Secret, and to no other.
+    pub fn refer(&self, target: &Target, secret: Option<SecretKey>) {
+        let mut inner = self.lock();
+        if inner.refers_to.get(target) == secret.as_ref() {
+            return;
+        }
+        if let Some(old) = inner.refers_to.remove(target) {
+            let unused = inner.dependents.get_mut(&old).is_some_and(|dependents| {
+                dependents.remove(target);
+                dependents.is_empty()
+            });
+            if unused {
+                inner.dependents.remove(&old);
+                inner.seen.remove(&old);
+            }
+        }
+        if let Some(secret) = secret {
+            inner.dependents.entry(secret.clone()).or_default().insert(target.clone());
+            inner.refers_to.insert(target.clone(), secret);
+        }
+    }
+
+    /// Notes the version of a Secret that a watch told of. Returns who is to be looked at: nobody, if nobody refers to
+    /// it, or the version is the one that was known.
+    pub fn watched(&self, secret: &SecretKey, version: Option<String>, at: Option<Instant>) -> Vec<Target> {
+        let mut inner = self.lock();
+        let Some(dependents) = inner.dependents.get(secret) else { return Vec::new() };
+        let same = inner.seen.get(secret).map(|seen| &seen.version) == version.as_ref();
+        if same {
+            return Vec::new();
+        }
+        let targets = dependents.iter().cloned().collect();
+        match version {
+            Some(version) => inner.seen.insert(secret.clone(), Seen { version, changed: at }),
+            None => inner.seen.remove(secret),
+        };
+        targets
+    }
+
+    /// Notes the version of a Secret that was just read.
+    pub fn read(&self, secret: &SecretKey, version: Option<&str>) {
+        let mut inner = self.lock();
+        let same = inner.seen.get(secret).map(|seen| seen.version.as_str()) == version;
+        if same || !inner.dependents.contains_key(secret) {
+            return;
+        }
+        match version {
+            Some(version) => {
+                inner.seen.insert(secret.clone(), Seen { version: version.to_owned(), changed: None });
+            }
+            None => {
+                inner.seen.remove(secret);
+            }
+        }
+    }
+
+    /// What is known of a Secret; nothing if it isn't there.
+    pub fn get(&self, secret: &SecretKey) -> Option<Seen> {
+        self.lock().seen.get(secret).cloned()
+    }
+
+    /// Secrets of a namespace (or of all) that were there when last heard of.
+    pub fn known(&self, namespace: Option<&str>) -> HashSet<SecretKey> {
+        let inner = self.lock();
+        inner.seen.keys().filter(|(of, _)| namespace.is_none_or(|namespace| namespace == of)).cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> SecretKey {
+        ("team-a".to_owned(), name.to_owned())
+    }
+
+    fn target(name: &str) -> Target {
+        Target::Connection { namespace: "team-a".to_owned(), name: name.to_owned() }
+    }
+
+    #[test]
+    fn only_what_is_referred_to_is_kept_and_only_changes_are_told() {
+        let index = SecretIndex::default();
+        assert_eq!(index.watched(&key("token"), Some("1".to_owned()), None), []);
+        assert_eq!(index.get(&key("token")), None);
+        index.refer(&target("payments"), Some(key("token")));
+        assert_eq!(index.watched(&key("token"), Some("1".to_owned()), None), [target("payments")]);
+        assert_eq!(index.watched(&key("token"), Some("1".to_owned()), None), []);
+        assert_eq!(index.watched(&key("token"), None, None), [target("payments")]);
+        index.read(&key("token"), Some("2"));
+        assert_eq!(index.watched(&key("token"), Some("2".to_owned()), None), [], "the pass that read it knows already");
+    }
+
+    #[test]
+    fn a_secret_is_forgotten_with_its_last_dependent() {
+        let index = SecretIndex::default();
+        for name in ["a", "b"] {
+            index.refer(&target(name), Some(key("token")));
+        }
+        index.read(&key("token"), Some("1"));
+        index.refer(&target("a"), Some(key("other")));
+        assert_eq!(index.watched(&key("token"), Some("2".to_owned()), None), [target("b")]);
+        index.refer(&target("b"), None);
+        assert_eq!(index.get(&key("token")), None);
+        assert_eq!(index.watched(&key("token"), Some("3".to_owned()), None), []);
+    }
+}

@@ -1,0 +1,97 @@
+//! Who is to be looked at: the way from one room's news to another's queue.
+
+use std::collections::HashMap;
+
+use kube::runtime::reflector::ObjectRef;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::api::{BitbucketConnection, ClusterKmsInstance, KmsInstance};
+
+/// An object that is to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// A BitbucketConnection.
+    Connection {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// A KmsInstance, with its namespace, or a ClusterKmsInstance.
+    Instance(InstanceKey),
+}
+
+/// An instance, wherever it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum InstanceKey {
+    /// A KmsInstance.
+    Namespaced {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// A ClusterKmsInstance.
+    Cluster {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// The queues of all controllers. They are never full: they hold names, each once per change, and are drained as fast
+/// as the scheduler can sort out repetitions.
+#[derive(Default)]
+pub struct Triggers {
+    connections: HashMap<Option<String>, UnboundedSender<ObjectRef<BitbucketConnection>>>,
+    instances: HashMap<Option<String>, UnboundedSender<ObjectRef<KmsInstance>>>,
+    cluster_instances: Option<UnboundedSender<ObjectRef<ClusterKmsInstance>>>,
+}
+
+impl Triggers {
+    /// Opens the queue of BitbucketConnections of a namespace, or of all.
+    pub fn open_connections(&mut self, namespace: Option<String>) -> UnboundedReceiver<ObjectRef<BitbucketConnection>> {
+        let (sender, receiver) = unbounded_channel();
+        self.connections.insert(namespace, sender);
+        receiver
+    }
+
+    /// Opens the queue of KmsInstances of a namespace, or of all.
+    pub fn open_instances(&mut self, namespace: Option<String>) -> UnboundedReceiver<ObjectRef<KmsInstance>> {
+        let (sender, receiver) = unbounded_channel();
+        self.instances.insert(namespace, sender);
+        receiver
+    }
+
+    /// Opens the queue of ClusterKmsInstances.
+    pub fn open_cluster_instances(&mut self) -> UnboundedReceiver<ObjectRef<ClusterKmsInstance>> {
+        let (sender, receiver) = unbounded_channel();
+        self.cluster_instances = Some(sender);
+        receiver
+    }
+
+    /// Has an object looked at. While the operator stops, nobody is.
+    pub fn look(&self, target: &Target) {
+        match target {
+            Target::Connection { namespace, name } => {
+                send(of_namespace(&self.connections, namespace), ObjectRef::new(name).within(namespace));
+            }
+            Target::Instance(InstanceKey::Namespaced { namespace, name }) => {
+                send(of_namespace(&self.instances, namespace), ObjectRef::new(name).within(namespace));
+            }
+            Target::Instance(InstanceKey::Cluster { name }) => {
+                send(self.cluster_instances.as_ref(), ObjectRef::new(name));
+            }
+        }
+    }
+}
+
+fn of_namespace<'a, T>(queues: &'a HashMap<Option<String>, T>, namespace: &str) -> Option<&'a T> {
+    queues.get(&None).or_else(|| queues.get(&Some(namespace.to_owned())))
+}
+
+fn send<T>(queue: Option<&UnboundedSender<T>>, item: T) {
+    if let Some(queue) = queue {
+        // A closed queue means that the operator stops.
+        let _ = queue.send(item);
+    }
+}

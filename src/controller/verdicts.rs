@@ -1,0 +1,87 @@
+//! Bitbucket's verdicts, each asked for once per credential and interval, however many objects share it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::context::Clock;
+use crate::{
+    bitbucket::Bitbucket,
+    domain::{
+        credential::{CredentialKey, Credentials, ProcessKey},
+        duration::Span,
+        verdict::Verdict,
+    },
+};
+
+/// A verdict, and when it was given.
+#[derive(Clone)]
+pub struct Given {
+    /// What Bitbucket said.
+    pub verdict: Verdict,
+    /// When.
+    pub at: Timestamp,
+    asked: Instant,
+}
+
+/// The verdicts of this process. Credentials are known by a keyed hash.
+pub struct Verdicts {
+    bitbucket: Bitbucket,
+    clock: Clock,
+    key: ProcessKey,
+    given: Mutex<HashMap<CredentialKey, Arc<tokio::sync::Mutex<Option<Given>>>>>,
+}
+
+/// No interval is longer; what is older answers nobody.
+const KEPT: Span = Span::from_days(2);
+
+impl Verdicts {
+    /// No verdicts yet.
+    pub fn new(bitbucket: Bitbucket, clock: Clock) -> Self {
+        Self { bitbucket, clock, key: ProcessKey::random(), given: Mutex::default() }
+    }
+
+    /// The verdict on credentials: a remembered one that is younger than `interval` and was asked for after
+    /// `not_before`, else Bitbucket's answer now. Whoever waits for an answer shares it, an outage too; an outage is
+    /// remembered for nobody else.
+    pub async fn get(&self, credentials: &Credentials, interval: Span, not_before: Option<Instant>) -> Given {
+        let came = Instant::now();
+        let slot = self.slot(credentials.key(&self.key));
+        let mut slot = slot.lock().await;
+        if let Some(given) = slot.as_ref() {
+            let waited_for = given.asked >= came;
+            let young = given.at.checked_add(interval.signed()).is_ok_and(|end| end > (self.clock)());
+            let known = young && !matches!(given.verdict, Verdict::Unknown(_));
+            if waited_for || (known && not_before.is_none_or(|moment| given.asked >= moment)) {
+                return given.clone();
+            }
+        }
+        let asked = Instant::now();
+        let verdict = self.bitbucket.verify(credentials).await;
+        let given = Given { verdict, at: (self.clock)(), asked };
+        *slot = Some(given.clone());
+        given
+    }
+
+    /// Forgets a verdict that turned out to be wrong.
+    pub async fn doubt(&self, credentials: &Credentials) {
+        *self.slot(credentials.key(&self.key)).lock().await = None;
+    }
+
+    fn slot(&self, key: CredentialKey) -> Arc<tokio::sync::Mutex<Option<Given>>> {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        if !given.contains_key(&key) {
+            let oldest = (self.clock)().checked_sub(KEPT.signed()).unwrap_or(Timestamp::MIN);
+            // A slot that is locked, or held by somebody who waits, is in use.
+            given.retain(|_, slot| {
+                Arc::strong_count(slot) > 1
+                    || slot.try_lock().is_ok_and(|slot| slot.as_ref().is_some_and(|given| given.at > oldest))
+            });
+        }
+        Arc::clone(given.entry(key).or_default())
+    }
+}

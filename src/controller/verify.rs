@@ -1,0 +1,241 @@
+//! What Bitbucket says of the token, and what the KMS holds. The only room that asks questions outside the cluster.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use secrecy::ExposeSecret;
+use tokio::time::Instant;
+
+use super::{
+    context::Context,
+    errors,
+    observe::{Access, Observed, has_finalizer},
+};
+use crate::{
+    domain::{
+        conditions::{self, Judgement, Reason, types},
+        connection::{KmsConnection, KmsScope},
+        credential::{CredentialProblem, Credentials},
+        expiry::Declared,
+        ownership::{self, Ownership},
+        plan::Remote,
+        schedule::Due,
+        spec::{self, ConnectionSpec},
+        token::{Push, Token},
+        verdict::{NoVerdict, Verdict},
+    },
+    kms::KmsError,
+};
+
+/// What both services say.
+pub struct Verified {
+    /// The token in the Secret; nothing where the spec doesn't say where to look.
+    pub token: Option<Token>,
+    /// The credentials, where they can be some.
+    pub credentials: Option<Credentials>,
+    /// When Bitbucket gave its verdict.
+    pub at: Option<Timestamp>,
+    /// What the KMS holds.
+    pub remote: Remote,
+    /// When a service wants to be asked again.
+    pub retry_after: Option<Duration>,
+}
+
+/// Asks both services, as far as the pass needs their answers.
+pub async fn verify(observed: &Observed, due: Due, context: &Context) -> Verified {
+    let not_before = due.skips_caches().then(Instant::now);
+    let mut verified = Verified { token: None, credentials: None, at: None, remote: Remote::Absent, retry_after: None };
+    let Ok(spec) = &observed.spec else {
+        verified.remote = unreachable(&observed.access);
+        return verified;
+    };
+    ask_bitbucket(&mut verified, observed, spec, due, not_before, context).await;
+    let push = verified.token.as_ref().map_or(Push::Nothing, |token| token.push(spec));
+    let recorded = observed.object.status.as_ref().is_some_and(|status| status.connection.is_some());
+    verified.remote = match &observed.access {
+        Err(_) => unreachable(&observed.access),
+        // Nothing can be there, and nothing will be written: the KMS isn't asked.
+        Ok(_) if !recorded && !has_finalizer(&observed.object) && push != Push::Allowed => Remote::Absent,
+        Ok(access) => {
+            let not_before = if observed.memory.uncertain { Some(Instant::now()) } else { not_before };
+            find(observed, access, &spec.scope, not_before, &mut verified.retry_after, context).await
+        }
+    };
+    verified
+}
+
+/// Looks up what a deletion has to deal with: by the status, else by the mark.
+pub async fn locate(observed: &Observed, context: &Context) -> Verified {
+    let mut verified = Verified { token: None, credentials: None, at: None, remote: Remote::Absent, retry_after: None };
+    verified.remote = match (&observed.access, spec::scope(&observed.object.spec)) {
+        (Err(judgement), _) => Remote::Unreadable(judgement.clone()),
+        (Ok(_), Err(problem)) => Remote::Unreadable(Judgement::new(Reason::SpecInvalid, problem.to_string())),
+        (Ok(access), Ok(scope)) => {
+            find(observed, access, &scope, Some(Instant::now()), &mut verified.retry_after, context).await
+        }
+    };
+    verified
+}
+
+/// After a refused name: whose is it? Ours, if the answer to an earlier write was lost.
+pub async fn find_by_name(observed: &Observed, context: &Context) -> Remote {
+    let (Ok(spec), Ok(access)) = (&observed.spec, &observed.access) else { return unreachable(&observed.access) };
+    match access.kms.connection_named(&spec.scope, &spec.name).await {
+        Ok(Some(connection)) => match ownership::ownership(&connection.description, &observed.owner) {
+            Ownership::Ours(_) => Remote::Ours(connection),
+            Ownership::Another | Ownership::Unmarked => Remote::NameTaken,
+        },
+        // It is another app's, one that we may not see, or was deleted since.
+        Ok(None) | Err(KmsError::OtherApp | KmsError::PermissionDenied { .. }) => Remote::NameTaken,
+        Err(error) => failed(&error, access, &spec.scope, context),
+    }
+}
+
+async fn ask_bitbucket(
+    verified: &mut Verified,
+    observed: &Observed,
+    spec: &ConnectionSpec,
+    due: Due,
+    not_before: Option<Instant>,
+    context: &Context,
+) {
+    let Some(secret) = &observed.secret else {
+        verified.token = Some(Token::NoSecret);
+        return;
+    };
+    let (email, token) = match (&secret.email, &secret.token) {
+        (None, _) => {
+            verified.token = Some(Token::NoKey(spec.secret.email.clone()));
+            return;
+        }
+        (_, None) => {
+            verified.token = Some(Token::NoKey(spec.secret.token.clone()));
+            return;
+        }
+        (Some(email), Some(token)) => (email, token),
+    };
+    let credentials = match Credentials::parse(email, token.expose_secret()) {
+        Ok(credentials) => credentials,
+        // Nothing there yet is waiting, as a missing key is.
+        Err(CredentialProblem::TokenEmpty) => {
+            verified.token = Some(Token::NoKey(spec.secret.token.clone()));
+            return;
+        }
+        Err(problem) => {
+            verified.token = Some(Token::Invalid(problem));
+            return;
+        }
+    };
+    let fingerprint = credentials.fingerprint(&context.owner_id);
+    let email = credentials.email.as_str().to_owned();
+    if let Some(judgement) = refused_before(observed, due) {
+        verified.token = Some(Token::RefusedBefore { judgement, fingerprint, email });
+    } else {
+        let not_before = if due == Due::SecretChanged { secret.changed.or(not_before) } else { not_before };
+        let given = context.verdicts.get(&credentials, spec.interval, not_before).await;
+        if let Verdict::Unknown(NoVerdict::RateLimited { retry_after }) = &given.verdict {
+            verified.retry_after = *retry_after;
+        }
+        if !matches!(given.verdict, Verdict::Unknown(_)) {
+            verified.at = Some(given.at);
+        }
+        verified.token = Some(Token::Asked { verdict: given.verdict, fingerprint, email });
+    }
+    verified.credentials = Some(credentials);
+}
+
+/// What CredentialsValid said of these very credentials, if Bitbucket refused them within the interval: failing must
+/// not burn a quota or lock an account.
+fn refused_before(observed: &Observed, due: Due) -> Option<Judgement> {
+    match due {
+        Due::FirstPass | Due::SpecChanged | Due::Requested | Due::SecretChanged | Due::Interval => return None,
+        Due::AccessChanged | Due::Retry => {}
+    }
+    let status = observed.object.status.as_ref()?;
+    let judgement = conditions::recorded(&status.conditions, types::CREDENTIALS_VALID)?;
+    let recorded = status.token.as_ref()?.secret_version.as_deref()?;
+    let same = observed.secret.as_ref().is_some_and(|secret| secret.stands_for == recorded);
+    let within = status.next_verification_time.as_ref().is_some_and(|next| next.0 > observed.now);
+    let refused = matches!(judgement.reason, Reason::CredentialsRejected | Reason::TokenExpired);
+    (same && within && refused).then_some(judgement)
+}
+
+/// Looks up the connection of an object: by the status's id, then by its mark.
+async fn find(
+    observed: &Observed,
+    access: &Access,
+    scope: &KmsScope,
+    not_before: Option<Instant>,
+    retry_after: &mut Option<Duration>,
+    context: &Context,
+) -> Remote {
+    match search(observed, access, scope, not_before).await {
+        Ok(remote) => remote,
+        Err(error) => {
+            *retry_after = errors::retry_after(&error);
+            failed(&error, access, scope, context)
+        }
+    }
+}
+
+async fn search(
+    observed: &Observed,
+    access: &Access,
+    scope: &KmsScope,
+    not_before: Option<Instant>,
+) -> Result<Remote, KmsError> {
+    let recorded = observed.object.status.as_ref().and_then(|status| status.connection.as_ref());
+    let judge = |connection: &KmsConnection| match ownership::ownership(&connection.description, &observed.owner) {
+        Ownership::Ours(_) => Remote::Ours(connection.clone()),
+        other @ (Ownership::Another | Ownership::Unmarked) => Remote::NotOurs(connection.clone(), other),
+    };
+    let mut list = access.kms.connections(scope, not_before).await?;
+    if let Some(recorded) = recorded {
+        if let Some(connection) = list.by_id(&recorded.id) {
+            return Ok(judge(connection));
+        }
+        // A list says nothing about what it lacks: the identity may not see it.
+        match access.kms.connection(&recorded.id).await {
+            Ok(Some(connection)) => return Ok(judge(&connection)),
+            Ok(None) | Err(KmsError::OtherApp) => {}
+            Err(error) => return Err(error),
+        }
+        // It is gone. What is made anew must not be made twice.
+        list = access.kms.connections(scope, Some(Instant::now())).await?;
+    }
+    Ok(match list.owned_by(&observed.owner) {
+        [connection] => Remote::Ours(KmsConnection::clone(connection)),
+        [] if recorded.is_some_and(|recorded| recorded.host != access.host) => Remote::HostChanged,
+        [] => Remote::Absent,
+        _ => Remote::Ambiguous,
+    })
+}
+
+/// What an error of the KMS leaves to know. A login that failed is news for the instance.
+fn failed(error: &KmsError, access: &Access, scope: &KmsScope, context: &Context) -> Remote {
+    if let KmsError::Login(error) = error
+        && context.instances.failed(&access.key, error)
+    {
+        context.triggers.look(&super::triggers::Target::Instance(access.key.clone()));
+    }
+    Remote::Unreadable(errors::synced(error, &access.instance, scope))
+}
+
+fn unreachable(access: &Result<Access, Judgement>) -> Remote {
+    Remote::Unreadable(match access {
+        Err(judgement) => judgement.clone(),
+        Ok(_) => Judgement::not_evaluated("the spec can't be read"),
+    })
+}
+
+impl Verified {
+    /// What people declared about the end of the token.
+    pub fn declared<'a>(&self, observed: &'a Observed) -> Declared<'a> {
+        let secret = observed.secret.as_ref();
+        Declared {
+            secret: secret.and_then(|secret| secret.expires_at.as_deref()),
+            annotation: secret.and_then(|secret| secret.annotation.as_deref()),
+            spec: observed.spec.as_ref().ok().and_then(|spec| spec.not_after.as_deref()),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What the API server tells: caches of our own kinds, versions of Secrets, labels of namespaces, and who is to be
+//! looked at because of it.
+
+use std::{collections::HashSet, sync::Arc};
+
+use futures::{Stream, StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::PartialObjectMeta,
+    runtime::{
+        WatchStreamExt,
+        reflector::store::Writer,
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use super::{
+    context::Context,
+    instances::{Instance, Instances},
+    observe,
+    secrets::SecretKey,
+    triggers::Target,
+};
+use crate::{
+    api::{BitbucketConnection, RECONCILE_REQUESTED_AT},
+    domain::spec,
+};
+
+/// What is watched: a namespace, or all of them.
+pub type Scope = Option<String>;
+
+/// The API of a kind in a scope.
+fn api<K>(client: &Client, scope: &Scope) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+{
+    match scope {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// Watches a kind for ever; errors are waited out and logged. What nobody here reads isn't kept.
+fn watch<K>(api: Api<K>) -> impl Stream<Item = Event<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    quietly(watcher(api, watcher::Config::default())).map(|event| {
+        event.modify(|object| {
+            object.managed_fields_mut().clear();
+            object.annotations_mut().retain(|name, _| name == RECONCILE_REQUESTED_AT);
+        })
+    })
+}
+
+fn quietly<K>(stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send) -> impl Stream<Item = Event<K>> {
+    stream
+        .default_backoff()
+        .inspect_err(|error| tracing::warn!(%error, "a watch broke off; it is taken up again"))
+        .filter_map(|event| async { event.ok() })
+}
+
+/// Keeps the cache of BitbucketConnections, what they refer to, and has those looked at that changed. Our own writes
+/// change neither generation nor annotation, so they trigger nothing.
+pub async fn connections(client: Client, scope: Scope, mut store: Writer<BitbucketConnection>, context: Arc<Context>) {
+    let reader = store.as_reader();
+    let mut events = Box::pin(watch::<BitbucketConnection>(api(&client, &scope)));
+    let mut relisted = Vec::new();
+    while let Some(event) = events.next().await {
+        let mut news = Vec::new();
+        match &event {
+            Event::Init => relisted.clear(),
+            Event::InitApply(object) => {
+                refer(object, &context);
+                relisted.push(target_of(object));
+            }
+            Event::Apply(object) => {
+                refer(object, &context);
+                let known = reader.get(&kube::runtime::reflector::ObjectRef::from_obj(object));
+                if known.is_none_or(|known| asks_for_more(&known, object)) {
+                    news.push(target_of(object));
+                }
+            }
+            Event::Delete(object) => {
+                let target = target_of(object);
+                context.secrets.refer(&target, None);
+                recount(context.users.uses(&target, None), &context);
+                context.memory.forget(&object.uid().unwrap_or_default());
+            }
+            Event::InitDone => news.append(&mut relisted),
+        }
+        store.apply_watcher_event(&event);
+        news.iter().for_each(|target| context.triggers.look(target));
+    }
+}
+
+/// Whether a newer version asks for something that the older didn't. Deletion moves the generation too.
+fn asks_for_more(old: &BitbucketConnection, new: &BitbucketConnection) -> bool {
+    old.uid() != new.uid()
+        || old.metadata.generation != new.metadata.generation
+        || old.metadata.deletion_timestamp != new.metadata.deletion_timestamp
+        || old.reconcile_requested_at() != new.reconcile_requested_at()
+        || (new.status.is_none() && old.status.is_some())
+}
+
+/// Notes what an object refers to.
+fn refer(object: &BitbucketConnection, context: &Context) {
+    let (target, namespace) = (target_of(object), object.namespace().unwrap_or_default());
+    context.secrets.refer(&target, Some((namespace.clone(), object.spec.secret_ref.name.clone())));
+    let instance = spec::instance_ref(&object.spec).ok().map(|instance| Instances::key(&instance, &namespace));
+    recount(context.users.uses(&target, instance), context);
+}
+
+fn recount(changed: Vec<super::triggers::InstanceKey>, context: &Context) {
+    changed.into_iter().for_each(|instance| context.recount(instance));
+}
+
+fn target_of(object: &BitbucketConnection) -> Target {
+    Target::Connection { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}
+
+/// Keeps the cache of a kind of instances, and has those looked at that changed, with the connections that use them.
+pub async fn instances<K>(api: Api<K>, mut store: Writer<K>, context: Arc<Context>)
+where
+    K: Instance + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
+{
+    let reader = store.as_reader();
+    let mut events = Box::pin(watch(api));
+    let mut relisted = Vec::new();
+    while let Some(event) = events.next().await {
+        let mut news = Vec::new();
+        match &event {
+            Event::Init => relisted.clear(),
+            Event::InitApply(object) => {
+                context.secrets.refer(&Target::Instance(object.key()), object.secret());
+                relisted.push(Target::Instance(object.key()));
+            }
+            Event::Apply(object) => {
+                context.secrets.refer(&Target::Instance(object.key()), object.secret());
+                let known = reader.get(&kube::runtime::reflector::ObjectRef::from_obj(object));
+                if known.is_none_or(|known| {
+                    known.meta().generation != object.meta().generation || known.uid() != object.uid()
+                }) {
+                    news.push(Target::Instance(object.key()));
+                }
+            }
+            Event::Delete(object) => {
+                context.secrets.refer(&Target::Instance(object.key()), None);
+                news.extend(context.users.of(&object.key()));
+            }
+            Event::InitDone => news.append(&mut relisted),
+        }
+        store.apply_watcher_event(&event);
+        news.iter().for_each(|target| context.triggers.look(target));
+    }
+}
+
+/// Follows the versions of Secrets that something refers to; of what they hold nothing is read here.
+pub async fn secrets(client: Client, scope: Scope, context: Arc<Context>, synced: Arc<tokio::sync::Notify>) {
+    // Of this type the API server sends metadata alone.
+    let api: Api<PartialObjectMeta<Secret>> = api(&client, &scope);
+    let mut events = Box::pin(quietly(watcher(api, watcher::Config::default())));
+    let mut gone: HashSet<SecretKey> = HashSet::new();
+    let mut listed_before = false;
+    while let Some(event) = events.next().await {
+        // What was there before the operator didn't change while it watched.
+        let at = listed_before.then(Instant::now);
+        let (key, version) = match &event {
+            Event::Init => {
+                gone = context.secrets.known(scope.as_deref());
+                continue;
+            }
+            Event::InitApply(secret) | Event::Apply(secret) => (key_of(secret), Some(observe::version_of(secret))),
+            Event::Delete(secret) => (key_of(secret), None),
+            Event::InitDone => {
+                for key in gone.drain() {
+                    look(&context, &key, None, at);
+                }
+                listed_before = true;
+                synced.notify_one();
+                continue;
+            }
+        };
+        gone.remove(&key);
+        look(&context, &key, version, at);
+    }
+}
+
+fn look(context: &Context, key: &SecretKey, version: Option<String>, at: Option<Instant>) {
+    context.secrets.watched(key, version, at).iter().for_each(|target| context.triggers.look(target));
+}
+
+fn key_of(secret: &PartialObjectMeta<Secret>) -> SecretKey {
+    (secret.namespace().unwrap_or_default(), secret.name_any())
+}
+
+/// Keeps the labels of namespaces, and has connections looked at whose grants may have changed by them.
+pub async fn namespaces(client: Client, mut store: Writer<PartialObjectMeta<Namespace>>, context: Arc<Context>) {
+    let reader = store.as_reader();
+    let mut events = Box::pin(
+        quietly(watcher(Api::<PartialObjectMeta<Namespace>>::all(client), watcher::Config::default())).map(|event| {
+            event.modify(|namespace| {
+                namespace.managed_fields_mut().clear();
+                namespace.annotations_mut().clear();
+            })
+        }),
+    );
+    while let Some(event) = events.next().await {
+        let mut news = Vec::new();
+        if let Event::Apply(namespace) = &event {
+            let known = reader.get(&kube::runtime::reflector::ObjectRef::from_obj(namespace));
+            if known.is_none_or(|known| known.metadata.labels != namespace.metadata.labels) {
+                news = context.users.in_namespace(&namespace.name_any());
+            }
+        }
+        store.apply_watcher_event(&event);
+        news.iter().for_each(|target| context.triggers.look(target));
+    }
+}

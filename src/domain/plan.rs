@@ -1,0 +1,391 @@
+//! What to do: a value that follows from what was observed, that can be printed, compared, and replayed after a crash.
+//!
+//! A plan is made from what the KMS holds now, never from what was meant to be done before. So a pass after a crash
+//! arrives at the same end, whatever the crash left behind.
+
+use std::fmt;
+
+use super::{
+    conditions::{Judgement, Reason},
+    connection::{Changes, KmsConnection, NewConnection},
+    ownership::{self, Origin, Owner, Ownership},
+    spec::{ConnectionSpec, DeletionPolicy},
+    token::{Push, Token},
+};
+use crate::api::ConnectionStatus;
+
+/// What the KMS holds for an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remote {
+    /// Nothing could be asked, or the question failed; the judgement says why.
+    Unreadable(Judgement),
+    /// Nothing.
+    Absent,
+    /// A connection with our mark.
+    Ours(KmsConnection),
+    /// The connection that the status names has lost our mark, or bears another's.
+    NotOurs(KmsConnection, Ownership),
+    /// Several connections bear our mark.
+    Ambiguous,
+    /// Nothing of ours, and the name that we want is somebody else's.
+    NameTaken,
+    /// The status tells of a connection at another host, and this one holds none of ours.
+    HostChanged,
+}
+
+/// One effect on the cluster or on the KMS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Cluster: keep the object until its connection is gone; right before the first write to the KMS.
+    AddFinalizer,
+    /// KMS: a new connection, with the credentials of the Secret.
+    Create(NewConnection),
+    /// KMS: change a connection, with or without the credentials of the Secret.
+    Update {
+        /// Which.
+        id: String,
+        /// Name and description.
+        changes: Changes,
+        /// Whether the credentials are written too.
+        credentials: bool,
+    },
+    /// KMS: delete a connection.
+    Delete {
+        /// Which.
+        id: String,
+    },
+}
+
+impl fmt::Display for Step {
+    /// Names of fields, never values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AddFinalizer => f.write_str("add finalizer"),
+            Self::Create(_) => f.write_str("create connection"),
+            Self::Update { changes, credentials, .. } => {
+                let name = changes.name.as_ref().map(|_| "name");
+                let description = changes.description.as_ref().map(|_| "description");
+                let fields = [name, description, credentials.then_some("credentials")];
+                write!(f, "update {}", fields.into_iter().flatten().collect::<Vec<_>>().join(", "))
+            }
+            Self::Delete { .. } => f.write_str("delete connection"),
+        }
+    }
+}
+
+/// What people are told once all steps are done. It follows from what the status records, not from whether this pass
+/// or one before a crash wrote: a lost answer loses no event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// The connection is new.
+    Created,
+    /// Spec or e-mail changed.
+    Updated,
+    /// A new token replaced the old one.
+    Rotated,
+    /// Somebody had changed the connection in the KMS; which fields, and which state of it that was.
+    DriftCorrected {
+        /// Names of fields.
+        fields: String,
+        /// When the KMS says that it was changed.
+        version: String,
+    },
+    /// The connection that was deleted by hand is back.
+    Recreated,
+    /// The connection is gone.
+    Deleted,
+    /// The connection stays.
+    Retained {
+        /// The KMS couldn't be reached, so the mark is still there.
+        with_mark: bool,
+    },
+    /// The object is gone; the connection lost the mark before and was left alone.
+    LeftAlone,
+}
+
+/// Steps in their order, what is told after the last, and what Synced says then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Effects, each done once the one before is.
+    pub steps: Vec<Step>,
+    /// Events.
+    pub intents: Vec<Intent>,
+    /// The condition Synced, if all goes well.
+    pub synced: Judgement,
+    /// Whether the connection of the status still is what the KMS holds.
+    pub holds: bool,
+    /// Whether the object is let go in the end: its finalizer is removed after the events, instead of a status.
+    pub release: bool,
+}
+
+impl Plan {
+    fn nothing(synced: Judgement, holds: bool) -> Self {
+        Self { steps: Vec::new(), intents: Vec::new(), synced, holds, release: false }
+    }
+}
+
+/// What is wanted, and what the status records.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The validated spec.
+    pub spec: &'a ConnectionSpec,
+    /// Whose the connection is.
+    pub owner: &'a Owner,
+    /// The token in the Secret.
+    pub token: &'a Token,
+    /// What the status says of the connection.
+    pub recorded: Option<&'a ConnectionStatus>,
+    /// Whether the spec changed since the last pass.
+    pub spec_changed: bool,
+    /// Whether the object bears the finalizer.
+    pub finalizer: bool,
+}
+
+/// Plans for an object that is to have a connection.
+pub fn plan(wanted: &Wanted<'_>, remote: &Remote) -> Plan {
+    match remote {
+        Remote::Unreadable(judgement) => Plan::nothing(judgement.clone(), true),
+        Remote::Ours(connection) => keep(wanted, connection),
+        Remote::Absent => create(wanted),
+        Remote::NameTaken => Plan::nothing(name_conflict(wanted.spec), false),
+        Remote::HostChanged => Plan::nothing(
+            Judgement::new(
+                Reason::KmsChanged,
+                "The instance now names another KMS, and that one holds no connection of this object. Nothing was written there. Let the instance name the old host again, or delete this object and create it anew for the new one.",
+            ),
+            true,
+        ),
+        Remote::Ambiguous => Plan::nothing(
+            Judgement::new(
+                Reason::OwnershipAmbiguous,
+                format!(
+                    "Several connections in the KMS bear the mark of this object ({}), so none of them is touched. Keep the one that is in use and remove the mark from the description of the others.",
+                    wanted.owner.mark(Origin::Created)
+                ),
+            ),
+            true,
+        ),
+        Remote::NotOurs(_, Ownership::Another) => Plan::nothing(
+            Judgement::new(
+                Reason::OwnedByAnother,
+                "The connection now bears the mark of another object or cluster, so it is not touched. If it shall be managed here, remove the other object first; if not, delete this one.",
+            ),
+            true,
+        ),
+        Remote::NotOurs(..) => Plan::nothing(
+            Judgement::new(
+                Reason::OwnershipMarkMissing,
+                format!(
+                    "The description of the connection in the KMS lost the mark of this object, so it is not touched. To have it managed again, end its description with {}.",
+                    wanted.owner.mark(Origin::Created)
+                ),
+            ),
+            true,
+        ),
+    }
+}
+
+/// For an object whose spec can't be read: nothing is done, and what is in the KMS stays.
+pub fn unplanned(remote: &Remote) -> Plan {
+    let judgement = match remote {
+        Remote::Unreadable(judgement) => judgement.clone(),
+        _ => Judgement::not_evaluated("the spec can't be read"),
+    };
+    Plan::nothing(judgement, true)
+}
+
+fn create(wanted: &Wanted<'_>) -> Plan {
+    if wanted.token.push(wanted.spec) != Push::Allowed {
+        return Plan::nothing(
+            Judgement::not_evaluated("the connection is created once there is a token that may be used"),
+            false,
+        );
+    }
+    let spec = wanted.spec;
+    let new = NewConnection {
+        name: spec.name.clone(),
+        description: ownership::describe(&spec.description, wanted.owner, Origin::Created),
+        scope: spec.scope.clone(),
+    };
+    let finalizer = (!wanted.finalizer).then_some(Step::AddFinalizer);
+    let intent = if wanted.recorded.is_some() { Intent::Recreated } else { Intent::Created };
+    Plan {
+        steps: finalizer.into_iter().chain([Step::Create(new)]).collect(),
+        intents: vec![intent],
+        synced: in_sync(spec),
+        holds: false,
+        release: false,
+    }
+}
+
+fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
+    let Wanted { spec, token, recorded, .. } = *wanted;
+    let origin = match ownership::ownership(&connection.description, wanted.owner) {
+        Ownership::Ours(origin) => origin,
+        Ownership::Another | Ownership::Unmarked => Origin::Created,
+    };
+    let description = ownership::describe(&spec.description, wanted.owner, origin);
+    let changes = Changes {
+        name: (connection.name != spec.name).then(|| spec.name.clone()),
+        description: (connection.description.trim() != description).then_some(description),
+    };
+    let need = credentials_need(token, recorded, connection);
+    let push = token.push(spec);
+    let credentials = need.is_some() && push == Push::Allowed;
+
+    let mut intents = Vec::new();
+    let mut drift = Vec::new();
+    let renamed = recorded.is_some_and(|recorded| recorded.name != spec.name);
+    if changes.name.is_some() && !renamed && recorded.is_some() {
+        drift.push("name");
+    }
+    if changes.description.is_some() && !wanted.spec_changed && recorded.is_some() {
+        drift.push("description");
+    }
+    match need.filter(|_| credentials) {
+        Some(Need::NotRecorded) => intents.push(Intent::Created),
+        Some(Need::NewToken) => intents.push(Intent::Rotated),
+        Some(Need::NewEmail) => intents.push(Intent::Updated),
+        Some(Need::Drift) => drift.push("credentials"),
+        None => {}
+    }
+    let changed_by_spec = renamed || (changes.description.is_some() && wanted.spec_changed);
+    if changed_by_spec && recorded.is_some() && !intents.contains(&Intent::Updated) {
+        intents.push(Intent::Updated);
+    }
+    if !drift.is_empty() {
+        let version = connection.updated_at.clone().unwrap_or_default();
+        intents.push(Intent::DriftCorrected { fields: drift.join(", "), version });
+    }
+
+    let finalizer = (!wanted.finalizer).then_some(Step::AddFinalizer);
+    let update = (changes != Changes::default() || credentials).then(|| Step::Update {
+        id: connection.id.clone(),
+        changes,
+        credentials,
+    });
+    let synced = match (need, push) {
+        (Some(_), Push::Refused) => Judgement::new(
+            Reason::CredentialsNotPushed,
+            "The token in the Secret may not be used (see CredentialsValid and ScopesSufficient), so it was not written to the KMS. The token that is there stays until the Secret holds a good one.",
+        ),
+        (Some(_), Push::Undecided) => Judgement::new(
+            Reason::CredentialsNotVerified,
+            "The Secret holds other credentials than the KMS, and Bitbucket has not judged them yet. The token that is there stays until it has.",
+        ),
+        _ => in_sync(spec),
+    };
+    Plan { steps: finalizer.into_iter().chain(update).collect(), intents, synced, holds: true, release: false }
+}
+
+/// Why the credentials in the KMS are not those of the Secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// The status doesn't know what was written: the answer to our write was lost.
+    NotRecorded,
+    /// The Secret has another token.
+    NewToken,
+    /// The Secret has another e-mail.
+    NewEmail,
+    /// Somebody else wrote credentials.
+    Drift,
+}
+
+fn credentials_need(token: &Token, recorded: Option<&ConnectionStatus>, connection: &KmsConnection) -> Option<Need> {
+    let (fingerprint, email) = match token {
+        Token::Asked { fingerprint, email, .. } | Token::RefusedBefore { fingerprint, email, .. } => {
+            (fingerprint, email)
+        }
+        // What can't be a token can't be the one in the KMS either.
+        Token::Invalid(_) => return Some(Need::NewToken),
+        Token::NoSecret | Token::NoKey(_) => return None,
+    };
+    let Some(recorded) = recorded else { return Some(Need::NotRecorded) };
+    let drifted = match (&recorded.credentials_hash, &connection.credentials_hash) {
+        (Some(ours), Some(theirs)) => ours != theirs,
+        // Servers without hashes leave nothing to compare.
+        (_, None) | (None, _) => false,
+    };
+    if recorded.token_fingerprint.as_deref() != Some(fingerprint.as_str()) {
+        return Some(Need::NewToken);
+    }
+    if drifted {
+        return Some(Need::Drift);
+    }
+    let same_email = connection.email.as_ref().is_none_or(|stored| stored == email);
+    (!same_email).then_some(Need::NewEmail)
+}
+
+/// Plans for an object that is being deleted.
+pub fn deletion(policy: DeletionPolicy, recorded: Option<&ConnectionStatus>, remote: &Remote) -> Plan {
+    let done = |steps: Vec<Step>, intent: Option<Intent>| Plan {
+        steps,
+        intents: intent.into_iter().collect(),
+        synced: Judgement::not_evaluated("the object is being deleted"),
+        holds: false,
+        release: true,
+    };
+    match (policy, remote) {
+        (DeletionPolicy::Delete, Remote::Ours(connection)) => {
+            done(vec![Step::Delete { id: connection.id.clone() }], Some(Intent::Deleted))
+        }
+        (DeletionPolicy::Retain, Remote::Ours(connection)) => {
+            let description = ownership::without_mark(&connection.description).to_owned();
+            let changes = Changes { name: None, description: Some(description) };
+            let strip = Step::Update { id: connection.id.clone(), changes, credentials: false };
+            done(vec![strip], Some(Intent::Retained { with_mark: false }))
+        }
+        (_, Remote::Absent | Remote::NameTaken) => done(vec![], recorded.map(|_| Intent::Deleted)),
+        (DeletionPolicy::Retain, Remote::NotOurs(..)) => done(vec![], Some(Intent::Retained { with_mark: false })),
+        (DeletionPolicy::Delete, Remote::NotOurs(..)) => done(vec![], Some(Intent::LeftAlone)),
+        (DeletionPolicy::Retain, Remote::Unreadable(_) | Remote::Ambiguous | Remote::HostChanged) => {
+            done(vec![], Some(Intent::Retained { with_mark: true }))
+        }
+        (DeletionPolicy::Delete, Remote::Unreadable(judgement)) => Plan::nothing(blocked(judgement), true),
+        (DeletionPolicy::Delete, Remote::Ambiguous) => Plan::nothing(
+            blocked(&Judgement::new(
+                Reason::OwnershipAmbiguous,
+                "Several connections in the KMS bear the mark of this object; remove it from the description of those that shall stay.",
+            )),
+            true,
+        ),
+        (DeletionPolicy::Delete, Remote::HostChanged) => Plan::nothing(
+            blocked(&Judgement::new(
+                Reason::KmsChanged,
+                "The instance now names another KMS, which doesn't hold the connection; let it name the old host again.",
+            )),
+            true,
+        ),
+    }
+}
+
+/// What a deletion says that can't go on: an outage passes by itself, anything else needs a person. Both are told the
+/// one edit that frees the object.
+pub fn blocked(why: &Judgement) -> Judgement {
+    const WAY_OUT: &str = "To let this object go and leave the connection in the KMS, set spec.deletionPolicy: Retain.";
+    let message = format!("The connection in the KMS can't be deleted. {} {WAY_OUT}", why.message);
+    let outage = why.reason.class() == Some(super::conditions::Class::Transient);
+    Judgement::new(if outage { why.reason } else { Reason::DeletionBlocked }, message)
+}
+
+fn in_sync(spec: &ConnectionSpec) -> Judgement {
+    let place = match spec.scope.project_id() {
+        Some(_) => "its project",
+        None => "the organization",
+    };
+    Judgement::new(
+        Reason::InSync,
+        format!("The connection {} in {place} of the KMS is as this object wants it.", spec.name),
+    )
+}
+
+/// The name is somebody else's.
+pub fn name_conflict(spec: &ConnectionSpec) -> Judgement {
+    Judgement::new(
+        Reason::NameConflict,
+        format!(
+            "The KMS has a connection named {} in {} already, and this object didn't make it (names are shared by all apps). Set another spec.connectionName, or delete or rename that connection in the KMS.",
+            spec.name, spec.scope
+        ),
+    )
+}

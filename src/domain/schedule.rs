@@ -1,0 +1,181 @@
+//! When an object is looked at, and how closely.
+//!
+//! Most of the time nothing is due: then nobody is asked, not even after a restart.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::duration::Span;
+
+/// Why all is to be verified now, the weightiest reason first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Nobody has looked at the object yet.
+    FirstPass,
+    /// The spec changed.
+    SpecChanged,
+    /// Somebody asked for it by annotation.
+    Requested,
+    /// The Secret changed, came, or went.
+    SecretChanged,
+    /// The instance, or what it grants, changed.
+    AccessChanged,
+    /// The last pass met an outage.
+    Retry,
+    /// The interval has passed.
+    Interval,
+}
+
+impl Due {
+    /// Whether what is remembered must not be used: what an answer to this is judged by is read after it.
+    pub const fn skips_caches(self) -> bool {
+        matches!(self, Self::SpecChanged | Self::Requested)
+    }
+
+    /// A word for logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FirstPass => "first pass",
+            Self::SpecChanged => "spec changed",
+            Self::Requested => "requested",
+            Self::SecretChanged => "secret changed",
+            Self::AccessChanged => "access changed",
+            Self::Retry => "retry",
+            Self::Interval => "interval",
+        }
+    }
+}
+
+/// What the decision depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation {
+    /// `metadata.generation`.
+    pub generation: Option<i64>,
+    /// `status.observedGeneration`.
+    pub observed_generation: Option<i64>,
+    /// The annotation asks for something that the status doesn't echo.
+    pub requested: bool,
+    /// The Secret is another than the status tells of.
+    pub secret_changed: bool,
+    /// Access to the KMS is another than the status tells of.
+    pub access_changed: bool,
+    /// `status.nextVerificationTime`; none while an outage lasts.
+    pub next_verification: Option<Timestamp>,
+    /// When the next attempt in an outage is allowed, if this process had one.
+    pub retry_at: Option<Timestamp>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// Why all is to be verified now, or nothing.
+pub fn due(situation: &Situation) -> Option<Due> {
+    let observed = situation.observed_generation.filter(|generation| *generation != crate::api::UNPROCESSED);
+    let passed = |at: Timestamp| at <= situation.now;
+    match (observed, situation.retry_at, situation.next_verification) {
+        (None, retry_at, _) if retry_at.is_none_or(passed) => Some(Due::FirstPass),
+        (Some(observed), ..) if Some(observed) != situation.generation => Some(Due::SpecChanged),
+        _ if situation.requested => Some(Due::Requested),
+        _ if situation.secret_changed => Some(Due::SecretChanged),
+        _ if situation.access_changed => Some(Due::AccessChanged),
+        (_, Some(retry_at), None) if passed(retry_at) => Some(Due::Retry),
+        (_, None, None) => Some(Due::Retry),
+        (_, _, Some(at)) if passed(at) => Some(Due::Interval),
+        _ => None,
+    }
+}
+
+/// When all is verified again that was verified then: after the interval, and up to a tenth of it later. The share is
+/// the object's own, so objects that were applied together drift apart, and those with equal credentials find the
+/// answer that the first of them got.
+pub fn next_verification(verified: Timestamp, interval: Span, uid: &str) -> Timestamp {
+    let tenth = interval.as_secs() * 1_000 / 10;
+    let share = i64::try_from(seed(uid) % 1_000).unwrap_or_default() * tenth / 1_000;
+    let after = jiff::SignedDuration::from_millis(interval.as_secs() * 1_000 + share);
+    verified.checked_add(after).unwrap_or(Timestamp::MAX)
+}
+
+/// How long to wait after so many attempts in a row that met an outage: 5 s doubled up to 5 min, and some jitter.
+pub fn backoff(attempts: u32, uid: &str) -> Duration {
+    let builder = ExponentialBuilder::new()
+        .with_min_delay(Duration::from_secs(5))
+        .with_max_delay(Duration::from_secs(240))
+        .with_max_times(usize::MAX)
+        .with_jitter()
+        .with_jitter_seed(seed(uid));
+    let delay = builder.build().nth(usize::try_from(attempts.min(16)).unwrap_or(16));
+    delay.unwrap_or(MAX_BACKOFF).min(MAX_BACKOFF)
+}
+
+const MAX_BACKOFF: Duration = Duration::from_secs(300);
+
+fn seed(uid: &str) -> u64 {
+    let hash = Sha256::digest(uid.as_bytes());
+    hash.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
+    const QUIET: Situation = Situation {
+        generation: Some(3),
+        observed_generation: Some(3),
+        requested: false,
+        secret_changed: false,
+        access_changed: false,
+        next_verification: Some(Timestamp::MAX),
+        retry_at: None,
+        now: Timestamp::UNIX_EPOCH,
+    };
+
+    #[test]
+    fn nothing_is_due_until_something_is() {
+        let table = [
+            (QUIET, None),
+            (Situation { observed_generation: None, ..QUIET }, Some(Due::FirstPass)),
+            (Situation { observed_generation: Some(-1), ..QUIET }, Some(Due::FirstPass)),
+            (Situation { observed_generation: Some(2), ..QUIET }, Some(Due::SpecChanged)),
+            (Situation { requested: true, ..QUIET }, Some(Due::Requested)),
+            (Situation { secret_changed: true, ..QUIET }, Some(Due::SecretChanged)),
+            (Situation { access_changed: true, ..QUIET }, Some(Due::AccessChanged)),
+            (Situation { next_verification: Some(at(5)), now: at(4), ..QUIET }, None),
+            (Situation { next_verification: Some(at(5)), now: at(5), ..QUIET }, Some(Due::Interval)),
+            (Situation { next_verification: None, ..QUIET }, Some(Due::Retry)),
+            (Situation { next_verification: None, retry_at: Some(at(5)), now: at(4), ..QUIET }, None),
+            (Situation { next_verification: None, retry_at: Some(at(5)), now: at(5), ..QUIET }, Some(Due::Retry)),
+            (
+                Situation { requested: true, next_verification: None, retry_at: Some(at(5)), ..QUIET },
+                Some(Due::Requested),
+            ),
+        ];
+        for (situation, expected) in table {
+            assert_eq!(due(&situation), expected, "{situation:?}");
+        }
+    }
+
+    #[test]
+    fn objects_applied_together_drift_apart_by_a_tenth_at_most() {
+        let times: Vec<_> = (0..50)
+            .map(|n| next_verification(at(0), Span::from_secs(3_600), &format!("uid-{n}")).as_second())
+            .collect();
+        assert!(times.iter().all(|time| (3_600..=3_960).contains(time)), "{times:?}");
+        assert!(times.iter().min() != times.iter().max());
+    }
+
+    #[test]
+    fn backoff_grows_to_five_minutes() {
+        let of = |attempt| backoff(attempt, "uid");
+        assert!(of(0) >= Duration::from_secs(5) && of(0) <= Duration::from_secs(10));
+        assert!(of(3) > of(0));
+        for attempt in [10, 100, u32::MAX] {
+            assert!(of(attempt) <= MAX_BACKOFF && of(attempt) >= Duration::from_secs(240));
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! The status that a pass leaves behind, and the events that go with it: pure, from what the pass found.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::{
+    conditions::{self, Children, Class, History, Judgement, Reason, types},
+    duration::Span,
+    events::{self, Announcement, EventReason},
+    expiry::{self, Advice, Declared, Expiry, ExpirySource, Outlook},
+    plan::Intent,
+    schedule,
+    scopes::Scope,
+    spec::ConnectionSpec,
+    token::{self, Token},
+};
+use crate::api::{AccountStatus, BitbucketConnectionStatus, ConnectionStatus, ScopesStatus, TokenStatus};
+
+/// How many effective intervals without any verification make Ready stale.
+const STALE_INTERVALS: i64 = 3;
+
+/// A pass over an object.
+#[derive(Debug)]
+pub struct Pass<'a> {
+    /// Now.
+    pub now: Timestamp,
+    /// The object's uid.
+    pub uid: &'a str,
+    /// `metadata.generation`.
+    pub generation: Option<i64>,
+    /// The status before.
+    pub before: &'a BitbucketConnectionStatus,
+    /// The spec, where it is valid.
+    pub spec: Option<&'a ConnectionSpec>,
+    /// What the pass found; nothing where nothing was due.
+    pub findings: Option<Findings<'a>>,
+}
+
+/// What a pass found that looked at everything.
+#[derive(Debug)]
+pub struct Findings<'a> {
+    /// The token in the Secret; nothing where the spec doesn't say where to look.
+    pub token: Option<&'a Token>,
+    /// The version of the Secret that its values stand for.
+    pub secret_version: Option<&'a str>,
+    /// What people declared about the expiry.
+    pub declared: Declared<'a>,
+    /// The condition Synced.
+    pub synced: Judgement,
+    /// What the KMS holds now.
+    pub connection: Option<ConnectionStatus>,
+    /// What was done.
+    pub intents: &'a [Intent],
+    /// When Bitbucket gave the verdict.
+    pub verified_at: Option<Timestamp>,
+    /// The annotation that was acted on.
+    pub requested: Option<&'a str>,
+}
+
+/// What is to be written and told, and when to look again.
+#[derive(Debug)]
+pub struct Report {
+    /// The new status.
+    pub status: BitbucketConnectionStatus,
+    /// Events that go with it.
+    pub announcements: Vec<Announcement>,
+    /// The class of the object.
+    pub class: Option<Class>,
+    /// When something changes by itself.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// Computes the status after a pass.
+pub fn report(pass: &Pass<'_>) -> Report {
+    let before = pass.before;
+    let generation = if pass.findings.is_some() { pass.generation } else { before.observed_generation };
+    let mut status = before.clone();
+    status.observed_generation = generation;
+
+    if let Some(findings) = &pass.findings {
+        status.connection.clone_from(&findings.connection);
+        status.token = token_status(before.token.as_ref(), findings, pass.now);
+        let same = same_token(before.token.as_ref(), findings);
+        status.account = account_status(findings.token, before.account.as_ref().filter(|_| same));
+        status.scopes = scopes_status(findings.token, pass.spec, before.scopes.as_ref().filter(|_| same));
+        if let Some(requested) = findings.requested {
+            status.last_handled_reconcile_at = Some(requested.to_owned());
+        }
+    }
+    let expiry = expiry_of(&status, pass);
+    if let (Some(expiry), Some(token)) = (expiry, status.token.as_mut()) {
+        token.expires_at = expiry.time().map(Time);
+        token.expiry_source = Some(match expiry {
+            Expiry::At(_, source) | Expiry::Unreadable(source) => source.as_str().to_owned(),
+        });
+    }
+    let expired = expiry.is_some_and(|expiry| expiry.declared_and_passed(pass.now));
+    let children = children(pass, expired);
+    let outlook = expiry.zip(pass.spec).map(|(expiry, spec)| {
+        let advice = Advice { secret: &spec.secret.name, contact: spec.contact.as_deref() };
+        expiry::outlook(expiry, &spec.warn_before, pass.now, &advice)
+    });
+
+    let interval = pass.spec.map(|spec| spec.interval);
+    let history = history(pass, interval);
+    let readiness = conditions::readiness(&children, history);
+    if let Some(findings) = &pass.findings {
+        times(&mut status, findings, &children, readiness.class, interval, pass);
+    }
+    let old = &before.conditions;
+    let write = |kind: &str, judgement: &Judgement| conditions::condition(kind, judgement, generation, old, pass.now);
+    let expiring = match &outlook {
+        Some(outlook) => outlook.judgement.clone(),
+        None => conditions::recorded(old, types::EXPIRING_SOON)
+            .unwrap_or_else(|| Judgement::not_evaluated("the expiry is judged once there is a token")),
+    };
+    status.conditions = vec![
+        write(types::CREDENTIALS_VALID, &children.credentials),
+        write(types::SCOPES_SUFFICIENT, &children.scopes),
+        write(types::SYNCED, &children.synced),
+        write(types::READY, &readiness.ready),
+        write(types::EXPIRING_SOON, &expiring),
+    ];
+    let markers = [(types::RECONCILING, readiness.reconciling), (types::STALLED, readiness.stalled)];
+    for (kind, _) in markers.into_iter().filter(|(_, present)| *present) {
+        status.conditions.push(conditions::marker(kind, &readiness.ready, generation, old, pass.now));
+    }
+
+    let mut announcements = intents(pass, &status);
+    announcements.extend(events::transitions(old, &status.conditions));
+    announcements.extend(expiry_events(pass, &mut status, expiry, outlook.as_ref(), &children));
+    let stale_at =
+        interval.zip(status.last_verified_time.as_ref()).and_then(|(interval, last)| stale_at(last.0, interval));
+    let wake_at = [
+        status.next_verification_time.as_ref().map(|at| at.0),
+        outlook.and_then(|outlook| outlook.changes_at),
+        stale_at.filter(|at| readiness.class == Some(Class::Transient) && *at > pass.now),
+    ];
+    Report { status, announcements, class: readiness.class, wake_at: wake_at.into_iter().flatten().min() }
+}
+
+fn children(pass: &Pass<'_>, expired: bool) -> Children {
+    let recorded = |kind: &str| {
+        conditions::recorded(&pass.before.conditions, kind)
+            .unwrap_or_else(|| Judgement::not_evaluated("nobody has looked yet"))
+    };
+    let Some(findings) = &pass.findings else {
+        return Children {
+            credentials: recorded(types::CREDENTIALS_VALID),
+            scopes: recorded(types::SCOPES_SUFFICIENT),
+            synced: recorded(types::SYNCED),
+        };
+    };
+    let (credentials, scopes) = match (findings.token, pass.spec) {
+        (Some(token), Some(spec)) => {
+            (token::credentials_valid(token, &spec.secret, expired), token::scopes_sufficient(token, spec))
+        }
+        _ => (recorded(types::CREDENTIALS_VALID), recorded(types::SCOPES_SUFFICIENT)),
+    };
+    Children { credentials, scopes, synced: findings.synced.clone() }
+}
+
+/// Whether an outage may leave the object Ready: it was so, at the generation that it has now.
+fn history(pass: &Pass<'_>, interval: Option<Span>) -> History {
+    let ready = conditions::find(&pass.before.conditions, types::READY);
+    let was_ready = ready.is_some_and(|ready| {
+        let stale = ready.reason == Reason::VerificationStale.as_str();
+        (ready.status == "True" || stale) && ready.observed_generation == pass.generation
+    });
+    let last = pass.before.last_verified_time.as_ref().map(|time| time.0);
+    let stale =
+        interval.zip(last).and_then(|(interval, last)| stale_at(last, interval)).is_some_and(|at| at <= pass.now);
+    History { was_ready, stale }
+}
+
+fn stale_at(last: Timestamp, interval: Span) -> Option<Timestamp> {
+    last.checked_add(Span::from_secs(interval.as_secs() * STALE_INTERVALS).signed()).ok()
+}
+
+fn times(
+    status: &mut BitbucketConnectionStatus,
+    findings: &Findings<'_>,
+    children: &Children,
+    class: Option<Class>,
+    interval: Option<Span>,
+    pass: &Pass<'_>,
+) {
+    let transient = |judgement: &Judgement| judgement.reason.class() == Some(Class::Transient);
+    let verified = findings.verified_at.filter(|_| !transient(&children.credentials) && !transient(&children.synced));
+    if let Some(at) = verified {
+        status.last_verified_time = Some(Time(at));
+    }
+    // An outage is tried again with backoff; after a restart at once. A time that moved with every attempt would be
+    // a write for each.
+    let next = (class != Some(Class::Transient)).then(|| {
+        let interval = interval.unwrap_or(Span::from_secs(3_600));
+        schedule::next_verification(findings.verified_at.unwrap_or(pass.now), interval, pass.uid)
+    });
+    status.next_verification_time = next.map(Time);
+}
+
+/// Whether the Secret holds the token that the status tells of.
+fn same_token(before: Option<&TokenStatus>, findings: &Findings<'_>) -> bool {
+    let Some(before) = before else { return false };
+    let fingerprint = match findings.token {
+        Some(Token::Asked { fingerprint, .. } | Token::RefusedBefore { fingerprint, .. }) => Some(fingerprint.as_str()),
+        Some(Token::NoSecret) | None => return true,
+        Some(Token::NoKey(_) | Token::Invalid(_)) => None,
+    };
+    (fingerprint.is_some() && before.fingerprint.as_deref() == fingerprint)
+        || (findings.secret_version.is_some() && before.secret_version.as_deref() == findings.secret_version)
+}
+
+fn token_status(before: Option<&TokenStatus>, findings: &Findings<'_>, now: Timestamp) -> Option<TokenStatus> {
+    let same = before.filter(|_| same_token(before, findings));
+    if matches!(findings.token, Some(Token::NoSecret) | None) {
+        return same.map(|token| TokenStatus { secret_version: None, ..token.clone() });
+    }
+    let fingerprint = match findings.token {
+        Some(Token::Asked { fingerprint, .. }) if findings.token.and_then(Token::accepted).is_some() => {
+            Some(fingerprint.as_str().to_owned())
+        }
+        _ => same.and_then(|token| token.fingerprint.clone()),
+    };
+    Some(TokenStatus {
+        fingerprint,
+        secret_version: findings.secret_version.map(str::to_owned),
+        first_seen_time: same.and_then(|token| token.first_seen_time.clone()).or(Some(Time(now))),
+        last_notified_threshold: same.and_then(|token| token.last_notified_threshold.clone()),
+        ..TokenStatus::default()
+    })
+}
+
+fn account_status(token: Option<&Token>, before: Option<&AccountStatus>) -> Option<AccountStatus> {
+    match token.and_then(Token::accepted).map(|accepted| accepted.account.as_ref()) {
+        Some(account) => account.map(|account| AccountStatus {
+            uuid: account.uuid.clone(),
+            username: account.username.clone(),
+            display_name: account.display_name.clone(),
+        }),
+        None => before.cloned(),
+    }
+}
+
+fn scopes_status(
+    token: Option<&Token>,
+    spec: Option<&ConnectionSpec>,
+    before: Option<&ScopesStatus>,
+) -> Option<ScopesStatus> {
+    let spec = spec?;
+    let names =
+        |scopes: &std::collections::BTreeSet<Scope>| scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
+    let required = names(&spec.required);
+    let compared = token.and_then(|token| token::comparison(token, spec).zip(token.accepted()?.granted.as_ref()));
+    Some(match compared {
+        Some((comparison, granted)) => ScopesStatus {
+            required,
+            granted: names(granted),
+            missing: names(&comparison.missing),
+            excess: names(&comparison.excess),
+        },
+        None => ScopesStatus { required, ..before.cloned().unwrap_or_default() },
+    })
+}
+
+/// When the token ends: by what was read in this pass, else by what the status tells.
+fn expiry_of(status: &BitbucketConnectionStatus, pass: &Pass<'_>) -> Option<Expiry> {
+    let token = status.token.as_ref()?;
+    let read = pass.findings.as_ref().filter(|findings| findings.secret_version.is_some());
+    if let Some(findings) = read {
+        let first_seen = token.first_seen_time.as_ref().map_or(pass.now, |time| time.0);
+        return Some(expiry::determine(findings.declared, first_seen));
+    }
+    let before = pass.before.token.as_ref()?;
+    let source = ExpirySource::parse(before.expiry_source.as_deref()?)?;
+    Some(before.expires_at.as_ref().map_or(Expiry::Unreadable(source), |at| Expiry::At(at.0, source)))
+}
+
+fn intents(pass: &Pass<'_>, status: &BitbucketConnectionStatus) -> Vec<Announcement> {
+    let Some(findings) = &pass.findings else { return Vec::new() };
+    let connection = status.connection.as_ref().or(pass.before.connection.as_ref());
+    let (id, name) = connection.map(|it| (it.id.as_str(), it.name.as_str())).unwrap_or_default();
+    let version = findings.secret_version.unwrap_or_default();
+    let generation = pass.generation.unwrap_or_default();
+    let one = |intent: &Intent| match intent {
+        Intent::Created => {
+            Announcement::new(EventReason::ConnectionCreated, id, format!("Created the connection {name} in the KMS."))
+        }
+        Intent::Updated => Announcement::new(
+            EventReason::ConnectionUpdated,
+            format!("{id} {generation} {version}"),
+            format!("Changed the connection {name} in the KMS as this object and its Secret say."),
+        ),
+        Intent::Rotated => Announcement::new(
+            EventReason::CredentialsRotated,
+            format!("{id} {version}"),
+            format!(
+                "Bitbucket accepted the new token, and it replaced the old one in the connection {name}. The old one can be revoked now."
+            ),
+        ),
+        Intent::DriftCorrected { fields, version } => Announcement::new(
+            EventReason::DriftCorrected,
+            format!("{id} {version} {fields}"),
+            format!("Somebody had changed the connection {name} in the KMS; put back: {fields}."),
+        ),
+        Intent::Recreated => Announcement::new(
+            EventReason::DriftCorrected,
+            id,
+            format!(
+                "Somebody had deleted the connection {name} in the KMS; created it again. What had used it must be pointed to the new one."
+            ),
+        ),
+        Intent::Deleted => {
+            Announcement::new(EventReason::ConnectionDeleted, id, format!("Deleted the connection {name} in the KMS."))
+        }
+        Intent::Retained { with_mark: false } => Announcement::new(
+            EventReason::ConnectionRetained,
+            id,
+            format!("The connection {name} stays in the KMS, without the mark of this object."),
+        ),
+        Intent::Retained { with_mark: true } => Announcement::new(
+            EventReason::ConnectionRetained,
+            id,
+            format!(
+                "The connection {name} stays in the KMS. The KMS couldn't be reached, so its description still bears the mark of this object."
+            ),
+        ),
+        Intent::LeftAlone => Announcement::new(
+            EventReason::OwnershipMarkMissing,
+            id,
+            format!("The connection {name} in the KMS no longer bears the mark of this object, so it was left alone."),
+        ),
+    };
+    findings.intents.iter().map(one).collect()
+}
+
+/// Events about the end of the token; remembers the threshold that one was about.
+fn expiry_events(
+    pass: &Pass<'_>,
+    status: &mut BitbucketConnectionStatus,
+    expiry: Option<Expiry>,
+    outlook: Option<&Outlook>,
+    children: &Children,
+) -> Vec<Announcement> {
+    let mut events = Vec::new();
+    let (Some(expiry), Some(outlook), Some(token)) = (expiry, outlook, status.token.as_mut()) else { return events };
+    let id = token.fingerprint.clone().or_else(|| token.secret_version.clone()).unwrap_or_default();
+    let before = pass.before.token.as_ref();
+    let turned = |kind: &str, reason: Reason| {
+        conditions::find(&pass.before.conditions, kind).is_none_or(|old: &Condition| old.reason != reason.as_str())
+    };
+    let expired = [
+        (types::CREDENTIALS_VALID, &children.credentials, Reason::TokenExpired),
+        (types::EXPIRING_SOON, &outlook.judgement, Reason::Expired),
+    ];
+    let just_expired = expired.into_iter().find(|(kind, now, reason)| now.reason == *reason && turned(kind, *reason));
+    if let Some((_, judgement, _)) = just_expired {
+        events.push(Announcement::new(EventReason::TokenExpired, id.as_str(), judgement.message.as_str()));
+    }
+    let last = token.last_notified_threshold.as_deref().and_then(|text| text.parse().ok());
+    if outlook.judgement.reason == Reason::WarningWindow
+        && let Some(threshold) = expiry::owed(outlook.passed, last)
+    {
+        events.push(Announcement::token_expiring(&id, threshold, &outlook.judgement.message));
+        token.last_notified_threshold = Some(threshold.to_string());
+    }
+    let date_changed = before.and_then(|old| old.expires_at.as_ref()) != token.expires_at.as_ref();
+    let another = before.is_some_and(|old| {
+        old.fingerprint.is_some() && token.fingerprint.is_some() && old.fingerprint != token.fingerprint
+    });
+    let first_seen = token.first_seen_time.as_ref().map_or(pass.now, |time| time.0);
+    if expiry.implausible(first_seen) && (date_changed || another) {
+        let date = expiry.time().map(expiry::day).unwrap_or_default();
+        events.push(Announcement::new(
+            EventReason::ExpiryImplausible,
+            format!("{id} {date}"),
+            format!("The declared end of the token, {date}, is more than a year ahead; Atlassian lets no API token live that long. Look the date up at id.atlassian.com (Security, API tokens) and correct it, or nobody is warned in time."),
+        ));
+    }
+    let declared = matches!(expiry, Expiry::At(_, source) if source != ExpirySource::Inferred);
+    let was_declared = before.is_some_and(|old| old.expiry_source.as_deref() != Some(ExpirySource::Inferred.as_str()));
+    if another && declared && was_declared && !date_changed {
+        let date = expiry.time().map(expiry::day).unwrap_or_default();
+        events.push(Announcement::new(
+            EventReason::ExpiryNotUpdated,
+            id.as_str(),
+            format!("The token in the Secret changed, but its declared end, {date}, did not. Declare the end of the new token, or nobody is warned in time."),
+        ));
+    }
+    events
+}

@@ -1,0 +1,186 @@
+//! When a list is asked for, and what it holds after writes of our own.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use super::super::{
+    error::KmsError,
+    list::{Lists, Write},
+};
+use crate::domain::{
+    connection::{KmsConnection, KmsScope},
+    ownership::{Origin, Owner, OwnerId, describe},
+};
+
+const WINDOW: Duration = Duration::from_secs(30);
+const SCOPE: KmsScope = KmsScope::Organization;
+
+fn owner(name: &str) -> Owner {
+    Owner::of(&OwnerId::new("cluster").expect("good id"), "team-a", name)
+}
+
+fn connection(id: &str, name: &str) -> KmsConnection {
+    KmsConnection {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        description: describe("", &owner(name), Origin::Created),
+        app: "bitbucket".to_owned(),
+        org_id: None,
+        project_id: None,
+        email: None,
+        credentials_hash: None,
+        updated_at: None,
+    }
+}
+
+fn put(id: &str, name: &str) -> Write {
+    Write::Put { scope: None, connection: Arc::new(connection(id, name)) }
+}
+
+fn gone(id: &str) -> Write {
+    Write::Gone { id: id.to_owned() }
+}
+
+/// What the KMS would answer, and how often it was asked.
+#[derive(Default)]
+struct Server(AtomicUsize);
+
+impl Server {
+    async fn list(&self) -> Result<Vec<KmsConnection>, KmsError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+        Ok(vec![connection("1", "one")])
+    }
+
+    async fn fail(&self) -> Result<Vec<KmsConnection>, KmsError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+        Err(KmsError::NotOffered)
+    }
+
+    fn asked(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[tokio::test]
+async fn one_list_answers_all() {
+    let (lists, server) = (Lists::new(WINDOW), Server::default());
+    for _ in 0..2 {
+        let all = join_all((0..50).map(|_| lists.get(&SCOPE, None, || server.list()))).await;
+        assert!(all.into_iter().all(|list| list.is_ok_and(|list| list.by_name("one").is_some())));
+    }
+    assert_eq!(server.asked(), 1);
+    assert!(lists.get(&SCOPE, Some(Instant::now()), || server.list()).await.is_ok());
+    assert_eq!(server.asked(), 2);
+    assert!(lists.get(&KmsScope::Project("p".to_owned()), None, || server.list()).await.is_ok());
+    assert_eq!(server.asked(), 3);
+}
+
+#[tokio::test]
+async fn an_old_list_answers_nobody() {
+    let (lists, server) = (Lists::new(Duration::ZERO), Server::default());
+    for _ in 0..3 {
+        assert!(lists.get(&SCOPE, None, || server.list()).await.is_ok());
+    }
+    assert_eq!(server.asked(), 3);
+}
+
+#[tokio::test]
+async fn a_failure_is_shared_and_not_kept() {
+    let (lists, server) = (Lists::new(WINDOW), Server::default());
+    let all = join_all((0..50).map(|_| lists.get(&SCOPE, None, || server.fail()))).await;
+    assert!(all.into_iter().all(|list| list.err() == Some(KmsError::NotOffered)));
+    assert_eq!(server.asked(), 1);
+    assert!(lists.get(&SCOPE, None, || server.list()).await.is_ok());
+    assert_eq!(server.asked(), 2);
+}
+
+#[tokio::test]
+async fn own_writes_are_in_the_list() {
+    let (lists, server) = (Lists::new(WINDOW), Server::default());
+    let get = || async { lists.get(&SCOPE, None, || server.list()).await.expect("a list") };
+    let first = get().await;
+
+    lists.wrote(put("2", "two"));
+    let list = get().await;
+    assert_eq!(list.by_id("2").map(|found| found.name.as_str()), Some("two"));
+    assert_eq!(list.owned_by(&owner("two")).len(), 1);
+    assert_eq!(list.len(), 2);
+    assert_eq!(first.len(), 1, "what somebody holds does not change");
+
+    lists.wrote(put("2", "renamed"));
+    let list = get().await;
+    assert!(list.by_name("two").is_none() && list.owned_by(&owner("two")).is_empty());
+    assert_eq!(list.by_name("renamed").map(|found| found.id.as_str()), Some("2"));
+
+    lists.wrote(gone("2"));
+    let list = get().await;
+    assert!(list.by_id("2").is_none() && list.by_name("renamed").is_none());
+    assert!(list.owned_by(&owner("renamed")).is_empty());
+    assert_eq!(server.asked(), 1);
+}
+
+#[tokio::test]
+async fn own_writes_are_in_a_list_that_is_on_its_way() {
+    let (lists, server) = (Lists::new(WINDOW), Server::default());
+    let list = lists.get(&SCOPE, None, || async {
+        let connections = server.list().await?;
+        // The KMS has answered already; these come after.
+        lists.wrote(put("2", "two"));
+        lists.wrote(gone("1"));
+        lists.wrote(put("3", "three"));
+        lists.wrote(gone("3"));
+        Ok(connections)
+    });
+    let list = list.await.expect("a list");
+    assert!(list.by_id("1").is_none() && list.by_id("3").is_none() && list.by_id("2").is_some());
+    // A list from after the writes is taken as it is.
+    let list = lists.get(&SCOPE, Some(Instant::now()), || server.list()).await.expect("a list");
+    assert!(list.by_id("1").is_some() && list.by_id("2").is_none());
+}
+
+#[tokio::test]
+async fn a_write_reaches_its_scope_alone() {
+    let (lists, server) = (Lists::new(WINDOW), Server::default());
+    let project = KmsScope::Project("p".to_owned());
+    assert!(lists.get(&SCOPE, None, || server.list()).await.is_ok());
+    assert!(lists.get(&project, None, || server.list()).await.is_ok());
+    lists.wrote(Write::Put { scope: Some(project.clone()), connection: Arc::new(connection("2", "two")) });
+    let organization = lists.get(&SCOPE, None, || server.list()).await.expect("a list");
+    let project = lists.get(&project, None, || server.list()).await.expect("a list");
+    assert_eq!((organization.len(), project.len()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_lost_write_ends_the_list() {
+    let (lists, server) = (Lists::new(WINDOW), Server::default());
+    for (settled, expected) in [(true, 1), (false, 2)] {
+        assert!(lists.get(&SCOPE, None, || server.list()).await.is_ok());
+        let doubt = lists.doubt();
+        if settled {
+            doubt.settle();
+        } else {
+            drop(doubt);
+        }
+        assert!(lists.get(&SCOPE, None, || server.list()).await.is_ok());
+        assert_eq!(server.asked(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_is_given_up_blocks_nobody() {
+    let (lists, server) = (Lists::new(WINDOW), Server::default());
+    let mut given_up = Box::pin(lists.get(&SCOPE, None, std::future::pending));
+    assert!(futures::poll!(&mut given_up).is_pending());
+    drop(given_up);
+    assert!(lists.get(&SCOPE, None, || server.list()).await.is_ok());
+}

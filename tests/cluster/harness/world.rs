@@ -1,0 +1,169 @@
+//! A control plane, both stand-ins and an operator: one world for each test.
+
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
+
+use bitbucket_connection_operator::domain::scopes::{UseCase, required};
+use sim::{Bitbucket, Kms, Token};
+
+use super::{
+    CLIENT_ID, CLIENT_SECRET, EMAIL, Operator, PROJECT, TOKEN,
+    plane::Plane,
+    rights,
+    tenant::Tenant,
+    writes::{self, Write},
+};
+
+/// What one test plays in. It dereferences to its first namespace, in which the operator works.
+pub struct World {
+    tenant: Tenant,
+    /// The stand-in Bitbucket, which knows [`TOKEN`].
+    pub bitbucket: Bitbucket,
+    /// The stand-in KMS, which knows an identity and [`PROJECT`].
+    pub kms: Kms,
+    /// The operator's process.
+    pub operator: Operator,
+    plane: Arc<Plane>,
+    user: String,
+    args: Vec<String>,
+    envs: BTreeMap<String, String>,
+}
+
+/// How a world is to be.
+pub struct Builder {
+    cluster_wide: bool,
+    operator: bool,
+    args: Vec<String>,
+    envs: BTreeMap<String, String>,
+}
+
+impl Builder {
+    /// The operator isn't started; `world.operator.start()` does that.
+    pub fn without_operator(mut self) -> Self {
+        self.operator = false;
+        self
+    }
+
+    /// More arguments for the operator's `run`. The last of equal ones counts: an argument given here is left out of the
+    /// usual ones.
+    pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// A variable in the operator's environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.envs.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Makes the world, and waits until its operator is ready.
+    pub async fn start(self) -> World {
+        let plane = if self.cluster_wide { Plane::own().await } else { Plane::shared().await };
+        let client = plane.client().await;
+        let namespace = format!("t-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
+        rights::make_namespace(&client, &namespace).await;
+        let user = format!("operator-of-{namespace}");
+        rights::grant(&client, &user, (!self.cluster_wide).then_some(namespace.as_str())).await;
+        let kubeconfig = plane.control_plane.kubeconfig_for(&user).expect("a kubeconfig");
+        let bitbucket = Bitbucket::start().await;
+        bitbucket.add(Token::new(EMAIL, TOKEN).scopes(needed_by(&[UseCase::SecretScanning])));
+        let kms = Kms::start(&bitbucket).await;
+        kms.add_identity(CLIENT_ID, CLIENT_SECRET);
+        kms.add_project(PROJECT);
+
+        let url = bitbucket.url();
+        let mut usual = vec![
+            ["--bitbucket-url", &url],
+            ["--allowed-kms-hosts", "127.0.0.1"],
+            ["--health-addr", "127.0.0.1:0"],
+            ["--metrics-addr", "127.0.0.1:0"],
+            ["--log-format", "json"],
+        ];
+        let owner = uuid::Uuid::new_v4().to_string();
+        if !self.cluster_wide {
+            usual.extend([["--namespaces", &namespace], ["--owner-id", &owner]]);
+        }
+        let given = |name: &str| self.args.iter().any(|arg| arg.split('=').next() == Some(name));
+        let mut args: Vec<String> = vec!["--allow-insecure-kms".to_owned()];
+        args.extend(usual.iter().filter(|[name, _]| !given(name)).flatten().map(|text| (*text).to_owned()));
+        args.extend(self.args);
+
+        let operator = Operator::new(&plane, kubeconfig, args.clone(), self.envs.clone());
+        let tenant = Tenant::new(namespace, client, self.cluster_wide, &bitbucket, &kms, &operator);
+        if self.operator {
+            operator.start().await;
+        }
+        World { tenant, bitbucket, kms, operator, plane, user, args, envs: self.envs }
+    }
+}
+
+impl World {
+    /// With an operator that sees one namespace, on the control plane that all tests share.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// With an operator that sees all namespaces, on a control plane of its own: for ClusterKmsInstances.
+    pub async fn cluster_wide() -> Self {
+        Self::cluster_wide_builder().start().await
+    }
+
+    /// [`World::start`] with differences.
+    pub fn builder() -> Builder {
+        Builder { cluster_wide: false, operator: true, args: Vec::new(), envs: BTreeMap::new() }
+    }
+
+    /// [`World::cluster_wide`] with differences.
+    pub fn cluster_wide_builder() -> Builder {
+        Builder { cluster_wide: true, ..Self::builder() }
+    }
+
+    /// Kills the operator and starts it again, with an empty memory; waits until it is ready.
+    pub async fn restart(&self) {
+        if self.operator.is_running() {
+            self.operator.kill().await;
+        }
+        self.operator.start().await;
+    }
+
+    /// Another replica, not started yet: of the same user, with the same arguments and these.
+    pub fn replica<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Operator {
+        let kubeconfig = self.plane.control_plane.kubeconfig_for(&self.user).expect("a kubeconfig");
+        let args = self.args.iter().cloned().chain(args.into_iter().map(Into::into)).collect();
+        Operator::new(&self.plane, kubeconfig, args, self.envs.clone())
+    }
+
+    /// Another namespace; an operator that sees one namespace doesn't see it.
+    pub async fn tenant(&self, name: &str) -> Tenant {
+        rights::make_namespace(self.client(), name).await;
+        self.tenant.in_namespace(name)
+    }
+
+    /// All that the operator's replicas changed in the API server since the beginning, or tried to.
+    pub fn api_writes(&self) -> Vec<Write> {
+        writes::of_user(&self.plane.control_plane.audit_log(), &self.user)
+    }
+
+    /// The control plane: kubectl, restarts, outages (only of an own one, as others use the shared one too).
+    pub fn plane(&self) -> &Plane {
+        &self.plane
+    }
+
+    /// The user that the operator is, for more or fewer rights.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+}
+
+impl Deref for World {
+    type Target = Tenant;
+
+    fn deref(&self) -> &Tenant {
+        &self.tenant
+    }
+}
+
+/// The scopes of a token that can do exactly this.
+pub fn needed_by(use_cases: &[UseCase]) -> Vec<String> {
+    required(use_cases, &[]).into_iter().map(|scope| scope.as_str().to_owned()).collect()
+}

@@ -1,0 +1,45 @@
+//! What the operator changed, or tried to, as the API server saw it.
+
+use serde_json::Value;
+
+/// One request to change something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// create, patch, update, delete or deletecollection.
+    pub verb: String,
+    /// The resource, with its subresource: `bitbucketconnections/status`, `events`.
+    pub resource: String,
+    /// The namespace, empty for cluster-scoped objects.
+    pub namespace: String,
+    /// The object's name.
+    pub name: String,
+    /// The status of the answer.
+    pub code: i64,
+}
+
+impl Write {
+    /// Did it take effect?
+    pub fn succeeded(&self) -> bool {
+        (200..300).contains(&self.code)
+    }
+}
+
+/// Reads the API server's audit log; of all lines those about `user`, who is impersonated.
+pub fn of_user(audit_log: &str, user: &str) -> Vec<Write> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let events = audit_log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let events = events.filter(|event| event["impersonatedUser"]["username"] == user);
+    events
+        .map(|event| {
+            let object = &event["objectRef"];
+            let subresource = object["subresource"].as_str().map(|name| format!("/{name}")).unwrap_or_default();
+            Write {
+                verb: text(&event["verb"]),
+                resource: text(&object["resource"]) + &subresource,
+                namespace: text(&object["namespace"]),
+                name: text(&object["name"]),
+                code: event["responseStatus"]["code"].as_i64().unwrap_or_default(),
+            }
+        })
+        .collect()
+}

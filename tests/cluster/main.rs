@@ -1,0 +1,7 @@
+//! The operator end to end: the real binary, a real API server, stand-ins for Bitbucket and the KMS.
+//!
+//! `harness` starts and stops all that and holds the words in which the tests are written; each other file is about one
+//! thing that users can rely on. The control plane is found or built by itself: see `controlplane`.
+
+mod harness;
+mod schema;
