@@ -118,13 +118,14 @@ async fn look<K: Instance>(
             };
             let again =
                 before.is_some_and(|before| before.wanted) || before.and_then(|before| before.content) != Some(content);
-            looked.judgement = match trusted(object, before, &version) {
+            looked.judgement = if trusted(object, before, &version) {
                 // A restart logs nobody in: the first connection that has something to do will.
-                true => InstanceJudgement::authenticated(),
-                false => match kms.authenticate(again).await {
+                InstanceJudgement::authenticated()
+            } else {
+                match kms.authenticate(again).await {
                     Ok(()) => InstanceJudgement::authenticated(),
                     Err(error) => errors::login(&error),
-                },
+                }
             };
             looked.kms = Some(kms);
             looked.content = Some(content);

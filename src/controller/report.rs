@@ -63,7 +63,7 @@ pub async fn report(
     let findings = Findings {
         token: verified.token.as_ref(),
         secret_version: observed.secret.as_ref().map(|secret| secret.stands_for.as_str()),
-        declared: verified.declared(observed),
+        declared: observed.declared(),
         synced: outcome.synced.clone(),
         connection: outcome.connection.clone(),
         tells: &outcome.tells,

@@ -16,7 +16,6 @@ use crate::{
         conditions::{self, Judgement, Reason, types},
         connection::{KmsConnection, KmsScope},
         credential::{CredentialProblem, Credentials},
-        expiry::Declared,
         ownership::{self, Ownership},
         plan::Remote,
         schedule::Due,
@@ -235,16 +234,4 @@ fn unreachable(access: &Result<Access, Judgement>) -> Remote {
         Err(judgement) => judgement.clone(),
         Ok(_) => Judgement::not_evaluated("the spec can't be read"),
     })
-}
-
-impl Verified {
-    /// What people declared about the end of the token.
-    pub fn declared<'a>(&self, observed: &'a Observed) -> Declared<'a> {
-        let secret = observed.secret.as_ref();
-        Declared {
-            secret: secret.and_then(|secret| secret.expires_at.as_deref()),
-            annotation: secret.and_then(|secret| secret.annotation.as_deref()),
-            spec: observed.spec.as_ref().ok().and_then(|spec| spec.not_after.as_deref()),
-        }
-    }
 }
