@@ -25,10 +25,14 @@ mod tests {
 
     #[tokio::test]
     async fn neither_a_panic_nor_a_hang_spreads() {
-        async fn panicking() -> Result<(), Error> {
-            panic!("a bug")
-        }
-        assert!(matches!(guarded(RECONCILE_TIMEOUT, panicking()).await, Err(Error::Panicked)));
+        assert!(matches!(
+            guarded(
+                RECONCILE_TIMEOUT,
+                std::future::poll_fn(|_| -> std::task::Poll<Result<(), Error>> { panic!("a bug") })
+            )
+            .await,
+            Err(Error::Panicked)
+        ));
         let hanging = std::future::pending::<Result<(), Error>>();
         assert!(matches!(guarded(Duration::ZERO, hanging).await, Err(Error::TimedOut(_))));
         assert!(matches!(guarded(RECONCILE_TIMEOUT, async { Ok(7) }).await, Ok(7)));
