@@ -4,4 +4,5 @@
 //! thing that users can rely on. The control plane is found or built by itself: see `controlplane`.
 
 mod harness;
+mod scale;
 mod schema;

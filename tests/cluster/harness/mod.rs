@@ -44,7 +44,7 @@ pub use self::{
     plane::{Plane, install_crypto},
     reading::{Metrics, condition, conditions},
     tenant::Tenant,
-    world::{Builder, World},
+    world::{Builder, World, needed_by},
     writes::Write,
 };
 
