@@ -21,6 +21,7 @@ use crate::{
     domain::{
         conditions::{self, Judgement, Reason, types},
         credential::ContentKey,
+        expiry::Declared,
         grants::Denied,
         ownership::Owner,
         schedule::{self, Due, Situation},
@@ -147,6 +148,16 @@ impl Observed {
     /// The key of its Secret.
     pub fn secret_key(&self) -> Option<SecretKey> {
         self.spec.as_ref().ok().map(|spec| (self.namespace.clone(), spec.secret.name.clone()))
+    }
+
+    /// What people declared about the end of the token.
+    pub fn declared(&self) -> Declared<'_> {
+        let secret = self.secret.as_ref();
+        Declared {
+            secret: secret.and_then(|secret| secret.expires_at.as_deref()),
+            annotation: secret.and_then(|secret| secret.annotation.as_deref()),
+            spec: self.spec.as_ref().ok().and_then(|spec| spec.not_after.as_deref()),
+        }
     }
 
     /// What others call it.

@@ -6,3 +6,4 @@
 mod harness;
 mod scale;
 mod schema;
+mod story;
