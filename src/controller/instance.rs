@@ -170,8 +170,10 @@ async fn read_login<K: Instance>(
     let reference = &auth.secret_ref;
     let secret = Api::<Secret>::namespaced(context.client.clone(), namespace).get_opt(&reference.name).await?;
     let version = secret.as_ref().map(observe::version_of);
-    context.secrets.refer(&Target::Instance(object.key()), object.secret());
-    context.secrets.read(&(namespace.to_owned(), reference.name.clone()), version.as_deref());
+    let target = Target::Instance(object.key());
+    context.secrets.refer(&target, object.secret());
+    let others = context.secrets.read(&target, &(namespace.to_owned(), reference.name.clone()), version.as_deref());
+    others.iter().for_each(|other| context.triggers.look(other));
     let (Some(secret), Some(version)) = (secret, version) else {
         return Ok(Login::Nothing(InstanceJudgement::new(
             InstanceReason::SecretNotFound,

@@ -344,7 +344,8 @@ async fn read_secret(observed: &mut Observed, due: Due, context: &Context) -> Re
     let version = secret.as_ref().map(version_of);
     let changed = context.secrets.get(&key).and_then(|seen| seen.changed);
     context.secrets.refer(&observed.target(), Some(key.clone()));
-    context.secrets.read(&key, version.as_deref());
+    let others = context.secrets.read(&observed.target(), &key, version.as_deref());
+    others.iter().for_each(|other| context.triggers.look(other));
     let (Some(secret), Some(version)) = (secret, version) else { return Ok(()) };
     let value = |key: &str| value_of(&secret, key);
     let mut values = SecretValues {

@@ -21,7 +21,7 @@ use crate::{
         schedule::Due,
         spec::{self, ConnectionSpec},
         token::{Push, Token},
-        verdict::{NoVerdict, Verdict},
+        verdict::Verdict,
     },
     kms::KmsError,
 };
@@ -141,9 +141,7 @@ async fn ask_bitbucket(
     } else {
         let not_before = if due == Due::SecretChanged { secret.changed.or(not_before) } else { not_before };
         let given = context.verdicts.get(&credentials, spec.interval, not_before).await;
-        if let Verdict::Unknown(NoVerdict::RateLimited { retry_after }) = &given.verdict {
-            verified.retry_after = *retry_after;
-        }
+        verified.retry_after = given.retry_after();
         if !matches!(given.verdict, Verdict::Unknown(_)) {
             verified.at = Some(given.at);
         }

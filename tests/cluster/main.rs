@@ -4,5 +4,6 @@
 //! thing that users can rely on. The control plane is found or built by itself: see `controlplane`.
 
 mod harness;
+mod scale;
 mod schema;
 mod story;
