@@ -188,7 +188,7 @@ fn times(
     let transient = |judgement: &Judgement| judgement.reason.class() == Some(Class::Transient);
     let verified = findings.verified_at.filter(|_| !transient(&children.credentials) && !transient(&children.synced));
     if let Some(at) = verified {
-        status.last_verified_time = Some(Time(at));
+        status.last_verified_time = Some(Time(whole(at)));
     }
     // An outage is tried again with backoff; after a restart at once. A time that moved with every attempt would be
     // a write for each.
@@ -203,6 +203,11 @@ fn times(
         }
     });
     status.next_verification_time = next.map(Time);
+}
+
+/// The API knows whole seconds; a finer time would look like a change after every read.
+fn whole(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 /// Whether the Secret holds the token that the status tells of.
