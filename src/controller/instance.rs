@@ -101,6 +101,7 @@ async fn look<K: Instance>(
         attempts: before.map_or(0, |before| before.attempts),
         look_again: None,
         wanted: false,
+        requested: false,
     };
     // The host comes first: one that isn't allowed never sees a byte of a Secret.
     let login = match host::check(spec.host.as_deref(), &context.allowed_hosts) {
@@ -116,8 +117,8 @@ async fn look<K: Instance>(
                 Some(kms) => kms,
                 None => client(&spec, client_id, client_secret, context),
             };
-            let again =
-                before.is_some_and(|before| before.wanted) || before.and_then(|before| before.content) != Some(content);
+            let again = before.is_some_and(|before| before.requested)
+                || before.and_then(|before| before.content) != Some(content);
             looked.judgement = if trusted(object, before, &version) {
                 // A restart logs nobody in: the first connection that has something to do will.
                 InstanceJudgement::authenticated()

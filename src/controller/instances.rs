@@ -55,6 +55,8 @@ pub struct Looked {
     pub look_again: Option<Timestamp>,
     /// Somebody wants it looked at now.
     pub wanted: bool,
+    /// A person does: what was refused is tried again.
+    pub requested: bool,
 }
 
 /// A KmsInstance or ClusterKmsInstance, whichever.
@@ -200,9 +202,12 @@ impl Instances {
         self.lock().insert(key, looked);
     }
 
-    /// Wants an instance looked at, if it is known; returns whether that is new.
+    /// A person wants an instance looked at, if it is known; returns whether that is new.
     pub fn want(&self, key: &InstanceKey) -> bool {
-        self.lock().get_mut(key).is_some_and(|looked| !std::mem::replace(&mut looked.wanted, true))
+        self.lock().get_mut(key).is_some_and(|looked| {
+            looked.wanted = true;
+            !std::mem::replace(&mut looked.requested, true)
+        })
     }
 
     /// Notes that a connection could not log in; returns whether the instance must be looked at, because that is news.
