@@ -4,6 +4,7 @@
 //! thing that users can rely on. The control plane is found or built by itself: see `controlplane`.
 
 mod harness;
+mod instances;
 mod scale;
 mod schema;
 mod story;
