@@ -35,6 +35,14 @@ use super::schema;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = Rule::new("has(self.secretRef)")
+        .message("name the Secret in this namespace that holds e-mail and API token, such as secretRef: {name: bitbucket-token}")
+        .field_path(".secretRef")
+        .reason(Reason::FieldValueRequired),
+    validation = Rule::new("has(self.scopes)")
+        .message("say what the token is for, such as scopes: {useCases: [SecretScanning]} (also SecretSync, CodeReview)")
+        .field_path(".scopes")
+        .reason(Reason::FieldValueRequired),
     validation = Rule::new("has(self.projectId) != (has(self.organizationScope) && self.organizationScope)")
         .message("set exactly one of projectId and organizationScope: true"),
     validation = Rule::new("has(self.projectId) == has(oldSelf.projectId) && (!has(self.projectId) || self.projectId == oldSelf.projectId)")
@@ -55,7 +63,7 @@ pub struct BitbucketConnectionSpec {
     /// Id of the KMS project that the connection belongs to (project settings, "Copy project ID"). Set either this or
     /// organizationScope. Immutable.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 36))]
+    #[schemars(length(max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')")
         .message("projectId must be the id of a KMS project, a UUID such as 7ffbb072-2575-495a-b5b0-127f88caef78 (project settings, Copy project ID); its name or slug doesn't do"))]
     pub project_id: Option<String>,
@@ -66,8 +74,8 @@ pub struct BitbucketConnectionSpec {
     /// Name of the connection in the KMS: lower case letters and digits in groups joined by single hyphens, 1 to 64
     /// characters. Defaults to metadata.name. A change renames the connection.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]+(-[a-z0-9]+)*$')")
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]+(-[a-z0-9]+)*$') && size(self) <= 64")
         .message("connectionName must be lower case letters and digits in groups joined by single hyphens, 1 to 64 characters, such as team-a-bitbucket"))]
     pub connection_name: Option<String>,
     /// Text for people who see the connection in the KMS, at most 200 UTF-16 units. The operator appends the mark by
@@ -76,9 +84,11 @@ pub struct BitbucketConnectionSpec {
     #[schemars(length(max = 200))]
     pub description: Option<String>,
     /// The Secret in this namespace that holds e-mail and API token. Change both in it to rotate: the new token is
-    /// verified before it replaces the old one in the KMS.
+    /// verified before it replaces the old one in the KMS. Required.
+    #[serde(default)]
     pub secret_ref: CredentialsSecretRef,
-    /// What the token must be allowed to do. At least one use case or additional scope.
+    /// What the token must be allowed to do. Required, with at least one use case or additional scope.
+    #[serde(default)]
     pub scopes: ScopesSpec,
     /// When the token ends, and how long before that to warn.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,13 +102,13 @@ pub struct BitbucketConnectionSpec {
     /// leaves it there without the operator's mark. May be changed while the object is being deleted: that is the way
     /// out of a deletion that is blocked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new("self in ['Delete', 'Retain']").message("deletionPolicy must be Delete or Retain"))]
     pub deletion_policy: Option<String>,
     /// How often token and connection are verified again: 1m to 24h, in hours, minutes and seconds such as 90m or
     /// 1h30m. Defaults to 1h.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 24))]
+    #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,5}h)?([0-9]{1,6}m)?([0-9]{1,7}s)?$') && size(self) > 1 && duration(self) >= duration('1m') && duration(self) <= duration('24h')")
         .message("interval must be between 1m and 24h, in hours, minutes and seconds, largest first, such as 30m or 1h30m"))]
     pub interval: Option<String>,
@@ -110,7 +120,7 @@ pub struct BitbucketConnectionSpec {
 pub struct KmsRef {
     /// KmsInstance (the default: an instance in this namespace) or ClusterKmsInstance.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32))]
+    #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new("self in ['KmsInstance', 'ClusterKmsInstance']").message("kmsRef.kind must be KmsInstance or ClusterKmsInstance"))]
     pub kind: Option<String>,
     /// Name of the instance.
@@ -150,7 +160,7 @@ pub struct ScopesSpec {
     /// What the connection is for: SecretScanning (the KMS looks for leaked secrets in repositories), SecretSync (the
     /// KMS writes secrets into pipelines), CodeReview (tools such as Kody). Each stands for the scopes it needs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("maxItems" = 3, "x-kubernetes-list-type" = "set"), inner(length(max = 32)))]
+    #[schemars(extend("maxItems" = 3, "x-kubernetes-list-type" = "set"), inner(length(max = 64)))]
     #[x_kube(validation = Rule::new("self.all(u, u in ['SecretScanning', 'SecretSync', 'CodeReview'])")
         .message("useCases may hold SecretScanning, SecretSync and CodeReview; name any other scope under additional"))]
     pub use_cases: Vec<String>,
@@ -164,13 +174,13 @@ pub struct ScopesSpec {
     /// What to do with a token that lacks a scope: Block (the default: it never reaches the KMS) or Warn. A token
     /// without read:user:bitbucket is always blocked, because the KMS itself could not use it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new("self in ['Block', 'Warn']").message("onMissing must be Block or Warn"))]
     pub on_missing: Option<String>,
     /// What to do with a token that has more scopes than required: Block (it never reaches the KMS) or Warn (the
     /// default).
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new("self in ['Block', 'Warn']").message("onExcess must be Block or Warn"))]
     pub on_excess: Option<String>,
 }
@@ -183,13 +193,13 @@ pub struct ExpirySpec {
     /// such as 2027-03-01, which is 00:00 UTC of that day. The Secret's key expiresAt and its annotation
     /// connections.kms.hanzo.ai/expires-at come before this, because they change with the token.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 40))]
+    #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2}))?$')")
         .message("notAfter must be a date such as 2027-03-01 or an RFC 3339 time such as 2027-03-01T12:00:00Z"))]
     pub not_after: Option<String>,
     /// How long before the end to warn, such as 14d, 36h or 1d12h. Defaults to 30d, 14d, 7d, 3d, 1d.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxItems" = 16, "x-kubernetes-list-type" = "atomic"), inner(length(max = 24)))]
+    #[schemars(extend("maxItems" = 16, "x-kubernetes-list-type" = "atomic"), inner(length(max = 64)))]
     #[x_kube(validation = Rule::new("size(self) > 0 && self.all(d, size(d) > 1 && d.matches('^([0-9]{1,4}d)?([0-9]{1,5}h)?([0-9]{1,6}m)?([0-9]{1,7}s)?$'))")
         .message("warnBefore holds durations in days, hours, minutes and seconds, largest first, such as 14d, 36h or 1d12h; leave it out for 30d, 14d, 7d, 3d, 1d"))]
     pub warn_before: Option<Vec<String>>,

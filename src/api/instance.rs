@@ -44,13 +44,18 @@ use super::schema;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.auth)")
+    .message("say how to log in, such as auth: {universal: {secretRef: {name: kms-credentials}}} with a Secret that holds clientId and clientSecret")
+    .field_path(".auth")
+    .reason(Reason::FieldValueRequired))]
 pub struct KmsInstanceSpec {
     /// Address of the KMS, an URL without path, query or user. Defaults to https://app.kms.hanzo.ai. The operator talks
     /// only to hosts that its flag --allowed-kms-hosts names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::host")]
     pub host: Option<String>,
-    /// How the operator logs in.
+    /// How the operator logs in. Required.
+    #[serde(default)]
     pub auth: Auth,
     /// Slug of the organization to log in to, for identities that belong to several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,21 +100,26 @@ pub struct KmsInstanceSpec {
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.auth)")
+    .message("say how to log in, such as auth: {universal: {secretRef: {name: kms-credentials}}} with a Secret that holds clientId and clientSecret")
+    .field_path(".auth")
+    .reason(Reason::FieldValueRequired))]
 pub struct ClusterKmsInstanceSpec {
     /// Address of the KMS, an URL without path, query or user. Defaults to https://app.kms.hanzo.ai. The operator talks
     /// only to hosts that its flag --allowed-kms-hosts names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::host")]
     pub host: Option<String>,
-    /// How the operator logs in.
+    /// How the operator logs in. Required.
+    #[serde(default)]
     pub auth: Auth,
     /// Slug of the organization to log in to, for identities that belong to several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::organization_slug")]
     pub organization_slug: Option<String>,
     /// The namespace that holds the Secrets which auth refers to.
-    #[schemars(length(max = 63))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(self) <= 63")
         .message("namespace must be the name of the namespace that holds the Secret of auth"))]
     pub namespace: String,
     /// Which namespaces may use this instance, and for what. Without a grant nobody may.
@@ -129,7 +139,7 @@ pub struct Grant {
     pub namespace_selector: LabelSelector,
     /// For which projects, by their ids; "*" stands for any project.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("maxItems" = 256, "x-kubernetes-list-type" = "set"), inner(length(max = 36)))]
+    #[schemars(extend("maxItems" = 256, "x-kubernetes-list-type" = "set"), inner(length(max = 64)))]
     #[x_kube(validation = Rule::new("self.all(p, p == '*' || p.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'))")
         .message("projectIds holds ids of KMS projects (UUIDs), or \"*\" for any project"))]
     pub project_ids: Vec<String>,

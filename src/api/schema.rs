@@ -2,7 +2,7 @@
 
 use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps},
-    apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector},
+    apimachinery::pkg::apis::meta::v1::Condition,
 };
 use kube::CustomResourceExt;
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -68,8 +68,48 @@ pub(super) fn conditions(generator: &mut SchemaGenerator) -> Schema {
 }
 
 /// The standard label selector, with limits that keep the cost of rules low.
-pub(super) fn namespace_selector(generator: &mut SchemaGenerator) -> Schema {
-    generator.subschema_for::<LabelSelector>()
+pub(super) fn namespace_selector(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "matchLabels": {
+                "description": "Labels that a namespace must have, each with its value.",
+                "type": "object",
+                "maxProperties": 16,
+                "additionalProperties": { "type": "string", "maxLength": 63 },
+            },
+            "matchExpressions": {
+                "description": "Requirements on labels, all of which a namespace must meet.",
+                "type": "array",
+                "maxItems": 16,
+                "x-kubernetes-list-type": "atomic",
+                "items": {
+                    "type": "object",
+                    "description": "A requirement on a label.",
+                    "required": ["key", "operator"],
+                    "properties": {
+                        "key": { "description": "Name of the label.", "type": "string", "maxLength": 317 },
+                        "operator": {
+                            "description": "In or NotIn one of the values, or whether the label Exists or DoesNotExist.",
+                            "type": "string",
+                            "maxLength": 64,
+                        },
+                        "values": {
+                            "description": "Values of the label, for In and NotIn alone.",
+                            "type": "array",
+                            "maxItems": 64,
+                            "x-kubernetes-list-type": "atomic",
+                            "items": { "type": "string", "maxLength": 63 },
+                        },
+                    },
+                    "x-kubernetes-validations": [{
+                        "rule": "self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0 : self.operator in ['Exists', 'DoesNotExist'] && (!has(self.values) || size(self.values) == 0)",
+                        "message": "a requirement has the operator In or NotIn with values, or Exists or DoesNotExist without values",
+                    }],
+                },
+            },
+        },
+    })
 }
 
 /// A key of a Secret.
@@ -88,9 +128,9 @@ pub(super) fn secret_key(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn host(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
-        "maxLength": 253,
+        "maxLength": 512,
         "x-kubernetes-validations": [{
-            "rule": "isURL(self) && url(self).getScheme() in ['https','http'] && url(self).getHostname() != '' && url(self).getEscapedPath() in ['', '/'] && url(self).getQuery().size() == 0 && !self.contains('@') && !self.contains('#') && !self.contains('?')",
+            "rule": "size(self) <= 253 && isURL(self) && url(self).getScheme() in ['https','http'] && url(self).getHostname() != '' && url(self).getEscapedPath() in ['', '/'] && url(self).getQuery().size() == 0 && !self.contains('@') && !self.contains('#') && !self.contains('?')",
             "message": "host must be an URL such as https://kms.example.com, without path, query or user",
         }],
     })
@@ -100,9 +140,9 @@ pub(super) fn host(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn organization_slug(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
-        "maxLength": 64,
+        "maxLength": 253,
         "x-kubernetes-validations": [{
-            "rule": "self.matches('^[a-z0-9]+(-[a-z0-9]+)*$')",
+            "rule": "self.matches('^[a-z0-9]+(-[a-z0-9]+)*$') && size(self) <= 64",
             "message": "organizationSlug must be the slug of an organization, such as acme (organization settings in the KMS)",
         }],
     })

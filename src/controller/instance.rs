@@ -16,7 +16,7 @@ use serde_json::json;
 use super::{
     context::{Context, FIELD_MANAGER},
     errors::{self, Error},
-    instances::{Instance, Looked},
+    instances::{Call, Instance, Looked},
     observe,
     triggers::{InstanceKey, Target},
 };
@@ -56,7 +56,8 @@ where
     let before = context.instances.looked(&key);
     let current = object.secret().and_then(|secret| context.secrets.get(&secret)).map(|seen| seen.version);
     let due = before.as_ref().is_none_or(|before| {
-        before.wanted
+        before.call != Call::None
+            || before.uid != object.meta().uid
             || before.generation != object.meta().generation
             || before.secret_version != current
             || before.look_again.is_some_and(|at| at <= now)
@@ -68,7 +69,7 @@ where
     let news = before.as_ref().is_none_or(|before| {
         before.judgement != looked.judgement
             || before.kms.as_ref().map(Arc::as_ptr) != looked.kms.as_ref().map(Arc::as_ptr)
-            || before.generation != looked.generation
+            || (&before.uid, before.generation) != (&looked.uid, looked.generation)
     });
     context.instances.note(key.clone(), looked.clone());
     let users = context.users.of(&key);
@@ -91,6 +92,7 @@ async fn look<K: Instance>(
 ) -> Result<Looked, Error> {
     let (spec, namespace) = object.access();
     let mut looked = Looked {
+        uid: object.meta().uid.clone(),
         generation: object.meta().generation,
         secret_version: None,
         content: before.and_then(|before| before.content),
@@ -98,7 +100,7 @@ async fn look<K: Instance>(
         kms: before.and_then(|before| before.kms.clone()),
         attempts: before.map_or(0, |before| before.attempts),
         look_again: None,
-        wanted: false,
+        call: Call::None,
     };
     // The host comes first: one that isn't allowed never sees a byte of a Secret.
     let login = match host::check(spec.host.as_deref(), &context.allowed_hosts) {
@@ -114,15 +116,17 @@ async fn look<K: Instance>(
                 Some(kms) => kms,
                 None => client(&spec, client_id, client_secret, context),
             };
-            let again =
-                before.is_some_and(|before| before.wanted) || before.and_then(|before| before.content) != Some(content);
-            looked.judgement = match trusted(object, before, &version) {
+            // A refusal is remembered; a person, other credentials and time have them tried again, a connection that
+            // met the refusal does not.
+            let again = before.is_none_or(|before| before.call != Call::Failed || before.content != Some(content));
+            looked.judgement = if trusted(object, before, &version) {
                 // A restart logs nobody in: the first connection that has something to do will.
-                true => InstanceJudgement::authenticated(),
-                false => match kms.authenticate(again).await {
+                InstanceJudgement::authenticated()
+            } else {
+                match kms.authenticate(again).await {
                     Ok(()) => InstanceJudgement::authenticated(),
                     Err(error) => errors::login(&error),
-                },
+                }
             };
             looked.kms = Some(kms);
             looked.content = Some(content);
@@ -167,8 +171,10 @@ async fn read_login<K: Instance>(
     let reference = &auth.secret_ref;
     let secret = Api::<Secret>::namespaced(context.client.clone(), namespace).get_opt(&reference.name).await?;
     let version = secret.as_ref().map(observe::version_of);
-    context.secrets.refer(&Target::Instance(object.key()), object.secret());
-    context.secrets.read(&(namespace.to_owned(), reference.name.clone()), version.as_deref());
+    let target = Target::Instance(object.key());
+    context.secrets.refer(&target, object.secret());
+    let others = context.secrets.read(&target, &(namespace.to_owned(), reference.name.clone()), version.as_deref());
+    others.iter().for_each(|other| context.triggers.look(other));
     let (Some(secret), Some(version)) = (secret, version) else {
         return Ok(Login::Nothing(InstanceJudgement::new(
             InstanceReason::SecretNotFound,

@@ -73,7 +73,16 @@ impl fmt::Display for Step {
     }
 }
 
-/// What people are told once all steps are done. It follows from what the status records, not from whether this pass
+/// A step, and what people are told once it is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// What is done.
+    pub step: Step,
+    /// What is told then.
+    pub tells: Vec<Intent>,
+}
+
+/// What people are told. It follows from what the status records, not from whether this pass
 /// or one before a crash wrote: a lost answer loses no event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Intent {
@@ -93,23 +102,44 @@ pub enum Intent {
     /// The connection that was deleted by hand is back.
     Recreated,
     /// The connection is gone.
-    Deleted,
+    Deleted(Identity),
     /// The connection stays.
     Retained {
+        /// Which.
+        connection: Identity,
         /// The KMS couldn't be reached, so the mark is still there.
         with_mark: bool,
     },
     /// The object is gone; the connection lost the mark before and was left alone.
-    LeftAlone,
+    LeftAlone(Identity),
 }
 
-/// Steps in their order, what is told after the last, and what Synced says then.
+/// A connection that the status may not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its id in the KMS.
+    pub id: String,
+    /// Its name there.
+    pub name: String,
+}
+
+impl Identity {
+    fn of(connection: &KmsConnection) -> Self {
+        Self { id: connection.id.clone(), name: connection.name.clone() }
+    }
+
+    fn recorded(connection: &ConnectionStatus) -> Self {
+        Self { id: connection.id.clone(), name: connection.name.clone() }
+    }
+}
+
+/// Steps in their order, what is told, and what Synced says in the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
+    /// What is told of what an earlier pass did.
+    pub tells: Vec<Intent>,
     /// Effects, each done once the one before is.
-    pub steps: Vec<Step>,
-    /// Events.
-    pub intents: Vec<Intent>,
+    pub stages: Vec<Stage>,
     /// The condition Synced, if all goes well.
     pub synced: Judgement,
     /// Whether the connection of the status still is what the KMS holds.
@@ -120,7 +150,7 @@ pub struct Plan {
 
 impl Plan {
     fn nothing(synced: Judgement, holds: bool) -> Self {
-        Self { steps: Vec::new(), intents: Vec::new(), synced, holds, release: false }
+        Self { tells: Vec::new(), stages: Vec::new(), synced, holds, release: false }
     }
 }
 
@@ -207,15 +237,19 @@ fn create(wanted: &Wanted<'_>) -> Plan {
         description: ownership::describe(&spec.description, wanted.owner, Origin::Created),
         scope: spec.scope.clone(),
     };
-    let finalizer = (!wanted.finalizer).then_some(Step::AddFinalizer);
     let intent = if wanted.recorded.is_some() { Intent::Recreated } else { Intent::Created };
+    let create = Stage { step: Step::Create(new), tells: vec![intent] };
     Plan {
-        steps: finalizer.into_iter().chain([Step::Create(new)]).collect(),
-        intents: vec![intent],
+        tells: Vec::new(),
+        stages: finalizer(wanted).into_iter().chain([create]).collect(),
         synced: in_sync(spec),
         holds: false,
         release: false,
     }
+}
+
+fn finalizer(wanted: &Wanted<'_>) -> Option<Stage> {
+    (!wanted.finalizer).then_some(Stage { step: Step::AddFinalizer, tells: Vec::new() })
 }
 
 fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
@@ -224,46 +258,60 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
         Ownership::Ours(origin) => origin,
         Ownership::Another | Ownership::Unmarked => Origin::Created,
     };
-    let description = ownership::describe(&spec.description, wanted.owner, origin);
-    let changes = Changes {
-        name: (connection.name != spec.name).then(|| spec.name.clone()),
-        description: (connection.description.trim() != description).then_some(description),
-    };
+    let described = ownership::describe(&spec.description, wanted.owner, origin);
+    let name = (connection.name != spec.name).then(|| spec.name.clone());
+    let description = (connection.description.trim() != described).then_some(described);
     let need = credentials_need(token, recorded, connection);
     let push = token.push(spec);
-    let credentials = need.is_some() && push == Push::Allowed;
+    let credentials = need.filter(|_| push == Push::Allowed);
 
-    let mut intents = Vec::new();
-    let mut drift = Vec::new();
+    // What differs from the spec although neither the spec nor the Secret changed was changed by somebody else.
     let renamed = recorded.is_some_and(|recorded| recorded.name != spec.name);
-    if changes.name.is_some() && !renamed && recorded.is_some() {
-        drift.push("name");
-    }
-    if changes.description.is_some() && !wanted.spec_changed && recorded.is_some() {
-        drift.push("description");
-    }
-    match need.filter(|_| credentials) {
-        Some(Need::NotRecorded) => intents.push(Intent::Created),
-        Some(Need::NewToken) => intents.push(Intent::Rotated),
-        Some(Need::NewEmail) => intents.push(Intent::Updated),
-        Some(Need::Drift) => drift.push("credentials"),
-        None => {}
-    }
-    let changed_by_spec = renamed || (changes.description.is_some() && wanted.spec_changed);
-    if changed_by_spec && recorded.is_some() && !intents.contains(&Intent::Updated) {
-        intents.push(Intent::Updated);
-    }
-    if !drift.is_empty() {
-        let version = connection.updated_at.clone().unwrap_or_default();
-        intents.push(Intent::DriftCorrected { fields: drift.join(", "), version });
-    }
-
-    let finalizer = (!wanted.finalizer).then_some(Step::AddFinalizer);
-    let update = (changes != Changes::default() || credentials).then(|| Step::Update {
-        id: connection.id.clone(),
-        changes,
-        credentials,
+    let version = connection.updated_at.clone().unwrap_or_default();
+    let drift = |fields: &str| Intent::DriftCorrected { fields: fields.to_owned(), version: version.clone() };
+    let told_of_description = match description {
+        Some(_) if recorded.is_none() => None,
+        Some(_) if wanted.spec_changed => Some(Intent::Updated),
+        Some(_) => Some(drift("description")),
+        None => None,
+    };
+    let told_of_credentials = credentials.map(|need| match need {
+        Need::NotRecorded if recorded.is_some() => Intent::Recreated,
+        Need::NotRecorded => Intent::Created,
+        Need::NewToken => Intent::Rotated,
+        Need::NewEmail => Intent::Updated,
+        Need::Drift => drift("credentials"),
     });
+    let told = match (told_of_description, told_of_credentials) {
+        (Some(Intent::DriftCorrected { .. }), Some(Intent::DriftCorrected { .. })) => {
+            vec![drift("description, credentials")]
+        }
+        (Some(one), Some(other)) if one == other => vec![one],
+        (one, other) => one.into_iter().chain(other).collect(),
+    };
+    let told_of_name = match (&name, renamed) {
+        (Some(_), true) => Some(Intent::Updated),
+        (Some(_), false) if recorded.is_some() => Some(drift("name")),
+        _ => None,
+    };
+    let update = |name, description, credentials| Step::Update {
+        id: connection.id.clone(),
+        changes: Changes { name, description },
+        credentials,
+    };
+    let mut stages: Vec<_> = finalizer(wanted).into_iter().collect();
+    if description.is_some() || credentials.is_some() {
+        stages.push(Stage { step: update(None, description, credentials.is_some()), tells: told });
+    }
+    // A name of its own request: one that is taken must not keep a new token out.
+    let tells = match (&name, renamed) {
+        // The rename took effect, though its answer was lost.
+        (None, true) => vec![Intent::Updated],
+        _ => Vec::new(),
+    };
+    if name.is_some() {
+        stages.push(Stage { step: update(name, None, false), tells: told_of_name.into_iter().collect() });
+    }
     let synced = match (need, push) {
         (Some(_), Push::Refused) => Judgement::new(
             Reason::CredentialsNotPushed,
@@ -275,7 +323,7 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
         ),
         _ => in_sync(spec),
     };
-    Plan { steps: finalizer.into_iter().chain(update).collect(), intents, synced, holds: true, release: false }
+    Plan { tells, stages, synced, holds: true, release: false }
 }
 
 /// Why the credentials in the KMS are not those of the Secret.
@@ -300,7 +348,9 @@ fn credentials_need(token: &Token, recorded: Option<&ConnectionStatus>, connecti
         Token::Invalid(_) => return Some(Need::NewToken),
         Token::NoSecret | Token::NoKey(_) => return None,
     };
-    let Some(recorded) = recorded else { return Some(Need::NotRecorded) };
+    let Some(recorded) = recorded.filter(|recorded| recorded.id == connection.id) else {
+        return Some(Need::NotRecorded);
+    };
     let drifted = match (&recorded.credentials_hash, &connection.credentials_hash) {
         (Some(ours), Some(theirs)) => ours != theirs,
         // Servers without hashes leave nothing to compare.
@@ -318,29 +368,39 @@ fn credentials_need(token: &Token, recorded: Option<&ConnectionStatus>, connecti
 
 /// Plans for an object that is being deleted.
 pub fn deletion(policy: DeletionPolicy, recorded: Option<&ConnectionStatus>, remote: &Remote) -> Plan {
-    let done = |steps: Vec<Step>, intent: Option<Intent>| Plan {
-        steps,
-        intents: intent.into_iter().collect(),
-        synced: Judgement::not_evaluated("the object is being deleted"),
-        holds: false,
-        release: true,
+    let done = |step: Option<Step>, intent: Option<Intent>| {
+        let (tells, stages) = match step {
+            Some(step) => (Vec::new(), vec![Stage { step, tells: intent.into_iter().collect() }]),
+            None => (intent.into_iter().collect(), Vec::new()),
+        };
+        let synced = Judgement::not_evaluated("the object is being deleted");
+        Plan { tells, stages, synced, holds: false, release: true }
     };
     match (policy, remote) {
         (DeletionPolicy::Delete, Remote::Ours(connection)) => {
-            done(vec![Step::Delete { id: connection.id.clone() }], Some(Intent::Deleted))
+            done(Some(Step::Delete { id: connection.id.clone() }), Some(Intent::Deleted(Identity::of(connection))))
         }
         (DeletionPolicy::Retain, Remote::Ours(connection)) => {
             let description = ownership::without_mark(&connection.description).to_owned();
             let changes = Changes { name: None, description: Some(description) };
             let strip = Step::Update { id: connection.id.clone(), changes, credentials: false };
-            done(vec![strip], Some(Intent::Retained { with_mark: false }))
+            done(Some(strip), Some(Intent::Retained { connection: Identity::of(connection), with_mark: false }))
         }
-        (_, Remote::Absent | Remote::NameTaken) => done(vec![], recorded.map(|_| Intent::Deleted)),
-        (DeletionPolicy::Retain, Remote::NotOurs(..)) => done(vec![], Some(Intent::Retained { with_mark: false })),
-        (DeletionPolicy::Delete, Remote::NotOurs(..)) => done(vec![], Some(Intent::LeftAlone)),
-        (DeletionPolicy::Retain, Remote::Unreadable(_) | Remote::Ambiguous | Remote::HostChanged) => {
-            done(vec![], Some(Intent::Retained { with_mark: true }))
+        // A pass before a crash deleted it, or somebody else did.
+        (DeletionPolicy::Delete, Remote::Absent | Remote::NameTaken) => {
+            done(None, recorded.map(|recorded| Intent::Deleted(Identity::recorded(recorded))))
         }
+        (DeletionPolicy::Retain, Remote::Absent | Remote::NameTaken) => done(None, None),
+        (DeletionPolicy::Retain, Remote::NotOurs(connection, _)) => {
+            done(None, Some(Intent::Retained { connection: Identity::of(connection), with_mark: false }))
+        }
+        (DeletionPolicy::Delete, Remote::NotOurs(connection, _)) => {
+            done(None, Some(Intent::LeftAlone(Identity::of(connection))))
+        }
+        (DeletionPolicy::Retain, Remote::Unreadable(_) | Remote::Ambiguous | Remote::HostChanged) => done(
+            None,
+            recorded.map(|recorded| Intent::Retained { connection: Identity::recorded(recorded), with_mark: true }),
+        ),
         (DeletionPolicy::Delete, Remote::Unreadable(judgement)) => Plan::nothing(blocked(judgement), true),
         (DeletionPolicy::Delete, Remote::Ambiguous) => Plan::nothing(
             blocked(&Judgement::new(
@@ -389,3 +449,6 @@ pub fn name_conflict(spec: &ConnectionSpec) -> Judgement {
         ),
     )
 }
+
+#[cfg(test)]
+mod tests;

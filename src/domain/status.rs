@@ -8,7 +8,7 @@ use super::{
     duration::Span,
     events::{self, Announcement, EventReason},
     expiry::{self, Advice, Declared, Expiry, ExpirySource, Outlook},
-    plan::Intent,
+    plan::{Identity, Intent},
     schedule,
     scopes::Scope,
     spec::ConnectionSpec,
@@ -50,8 +50,8 @@ pub struct Findings<'a> {
     /// What the KMS holds now.
     pub connection: Option<ConnectionStatus>,
     /// What was done.
-    pub intents: &'a [Intent],
-    /// When Bitbucket gave the verdict.
+    pub tells: &'a [Intent],
+    /// When Bitbucket gave the verdict, if it gave one.
     pub verified_at: Option<Timestamp>,
     /// The annotation that was acted on.
     pub requested: Option<&'a str>,
@@ -188,15 +188,26 @@ fn times(
     let transient = |judgement: &Judgement| judgement.reason.class() == Some(Class::Transient);
     let open = [&children.credentials, &children.scopes, &children.synced].into_iter().any(transient);
     if let Some(at) = findings.verified_at.filter(|_| !open) {
-        status.last_verified_time = Some(Time(at));
+        status.last_verified_time = Some(Time(whole(at)));
     }
     // An outage is tried again with backoff; after a restart at once. A time that moved with every attempt would be
     // a write for each.
     let next = (class != Some(Class::Transient)).then(|| {
         let interval = interval.unwrap_or(Span::from_secs(3_600));
-        schedule::next_verification(findings.verified_at.unwrap_or(pass.now), interval, pass.uid)
+        let set = pass.before.next_verification_time.as_ref().map(|time| time.0).filter(|at| *at > pass.now);
+        match (findings.verified_at, set) {
+            (Some(at), _) => schedule::next_verification(at, interval, pass.uid),
+            // Bitbucket wasn't asked: when it is to be asked doesn't change.
+            (None, Some(at)) => at,
+            (None, None) => schedule::next_verification(pass.now, interval, pass.uid),
+        }
     });
     status.next_verification_time = next.map(Time);
+}
+
+/// The API knows whole seconds; a finer time would look like a change after every read.
+fn whole(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 /// Whether the Secret holds the token that the status tells of.
@@ -310,28 +321,28 @@ fn intents(pass: &Pass<'_>, status: &BitbucketConnectionStatus) -> Vec<Announcem
                 "Somebody had deleted the connection {name} in the KMS; created it again. What had used it must be pointed to the new one."
             ),
         ),
-        Intent::Deleted => {
+        Intent::Deleted(Identity { id, name }) => {
             Announcement::new(EventReason::ConnectionDeleted, id, format!("Deleted the connection {name} in the KMS."))
         }
-        Intent::Retained { with_mark: false } => Announcement::new(
+        Intent::Retained { connection: Identity { id, name }, with_mark: false } => Announcement::new(
             EventReason::ConnectionRetained,
             id,
             format!("The connection {name} stays in the KMS, without the mark of this object."),
         ),
-        Intent::Retained { with_mark: true } => Announcement::new(
+        Intent::Retained { connection: Identity { id, name }, with_mark: true } => Announcement::new(
             EventReason::ConnectionRetained,
             id,
             format!(
                 "The connection {name} stays in the KMS. The KMS couldn't be reached, so its description still bears the mark of this object."
             ),
         ),
-        Intent::LeftAlone => Announcement::new(
+        Intent::LeftAlone(Identity { id, name }) => Announcement::new(
             EventReason::OwnershipMarkMissing,
             id,
             format!("The connection {name} in the KMS no longer bears the mark of this object, so it was left alone."),
         ),
     };
-    findings.intents.iter().map(one).collect()
+    findings.tells.iter().map(one).collect()
 }
 
 /// Events about the end of the token; remembers the threshold that one was about.
@@ -389,3 +400,6 @@ fn expiry_events(
     }
     events
 }
+
+#[cfg(test)]
+mod tests;

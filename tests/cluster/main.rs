@@ -5,7 +5,10 @@
 
 mod credentials;
 mod harness;
+mod instances;
 mod kms_refusals;
 mod order;
+mod scale;
 mod schema;
 mod scopes;
+mod story;

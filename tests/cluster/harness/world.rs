@@ -6,7 +6,7 @@ use bitbucket_connection_operator::domain::scopes::{UseCase, required};
 use sim::{Bitbucket, Kms, Token};
 
 use super::{
-    CLIENT_ID, CLIENT_SECRET, EMAIL, Operator, PROJECT, TOKEN,
+    CLIENT_ID, CLIENT_SECRET, EMAIL, Operator, PATIENCE, PAUSE, PROJECT, TOKEN,
     plane::Plane,
     rights,
     tenant::Tenant,
@@ -33,6 +33,7 @@ pub struct Builder {
     cluster_wide: bool,
     operator: bool,
     args: Vec<String>,
+    left_out: Vec<&'static str>,
     envs: BTreeMap<String, String>,
 }
 
@@ -43,10 +44,15 @@ impl Builder {
         self
     }
 
-    /// More arguments for the operator's `run`. The last of equal ones counts: an argument given here is left out of the
-    /// usual ones.
+    /// More arguments for the operator's `run`; one of the usual ones is replaced by what is given here.
     pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Without a usual argument, and without its value, such as `--allow-insecure-kms`.
+    pub fn without_arg(mut self, name: &'static str) -> Self {
+        self.left_out.push(name);
         self
     }
 
@@ -71,21 +77,21 @@ impl Builder {
         kms.add_identity(CLIENT_ID, CLIENT_SECRET);
         kms.add_project(PROJECT);
 
-        let url = bitbucket.url();
+        let (url, owner) = (bitbucket.url(), uuid::Uuid::new_v4().to_string());
         let mut usual = vec![
-            ["--bitbucket-url", &url],
-            ["--allowed-kms-hosts", "127.0.0.1"],
-            ["--health-addr", "127.0.0.1:0"],
-            ["--metrics-addr", "127.0.0.1:0"],
-            ["--log-format", "json"],
+            vec!["--allow-insecure-kms"],
+            vec!["--allowed-kms-hosts", "127.0.0.1"],
+            vec!["--bitbucket-url", &url],
+            vec!["--health-addr", "127.0.0.1:0"],
+            vec!["--metrics-addr", "127.0.0.1:0"],
+            vec!["--log-format", "json"],
         ];
-        let owner = uuid::Uuid::new_v4().to_string();
         if !self.cluster_wide {
-            usual.extend([["--namespaces", &namespace], ["--owner-id", &owner]]);
+            usual.extend([vec!["--namespaces", &namespace], vec!["--owner-id", &owner]]);
         }
         let given = |name: &str| self.args.iter().any(|arg| arg.split('=').next() == Some(name));
-        let mut args: Vec<String> = vec!["--allow-insecure-kms".to_owned()];
-        args.extend(usual.iter().filter(|[name, _]| !given(name)).flatten().map(|text| (*text).to_owned()));
+        usual.retain(|arg| !given(arg[0]) && !self.left_out.contains(&arg[0]));
+        let mut args: Vec<String> = usual.into_iter().flatten().map(str::to_owned).collect();
         args.extend(self.args);
 
         let operator = Operator::new(&plane, kubeconfig, args.clone(), self.envs.clone());
@@ -110,7 +116,7 @@ impl World {
 
     /// [`World::start`] with differences.
     pub fn builder() -> Builder {
-        Builder { cluster_wide: false, operator: true, args: Vec::new(), envs: BTreeMap::new() }
+        Builder { cluster_wide: false, operator: true, args: Vec::new(), left_out: Vec::new(), envs: BTreeMap::new() }
     }
 
     /// [`World::cluster_wide`] with differences.
@@ -139,9 +145,25 @@ impl World {
         self.tenant.in_namespace(name)
     }
 
-    /// All that the operator's replicas changed in the API server since the beginning, or tried to.
+    /// All that the operator's replicas changed in the API server since the beginning, or tried to. The API server notes
+    /// a write a moment after a watch may have shown it: see [`World::api_writes_until`].
     pub fn api_writes(&self) -> Vec<Write> {
         writes::of_user(&self.plane.control_plane.audit_log(), &self.user)
+    }
+
+    /// Asks until this holds for the operator's writes, and returns them; nothing tells when one is noted.
+    pub async fn api_writes_until(&self, holds: impl Fn(&[Write]) -> bool) -> Vec<Write> {
+        let noted = async {
+            loop {
+                let writes = self.api_writes();
+                if holds(&writes) {
+                    return writes;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        let noted = tokio::time::timeout(PATIENCE, noted).await;
+        noted.unwrap_or_else(|_| panic!("the operator wrote otherwise: {:#?}", self.api_writes()))
     }
 
     /// The control plane: kubectl, restarts, outages (only of an own one, as others use the shared one too).

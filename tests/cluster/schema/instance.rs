@@ -1,0 +1,228 @@
+//! Each field and each rule of a KmsInstance and of a ClusterKmsInstance.
+
+use serde_json::{Value, json};
+
+use super::table::{ABSENT, Place, Row, bad, good, with};
+use crate::harness::{PROJECT, World};
+
+const HOST: &str = "host must be an URL such as https://kms.example.com, without path, query or user";
+const AUTH: &str = "say how to log in, such as auth: {universal: {secretRef: {name: kms-credentials}}} with a Secret that \
+                    holds clientId and clientSecret";
+const METHOD: &str = "auth needs one method: universal: {secretRef: {name: …}} with a Secret that holds clientId and \
+                      clientSecret";
+const KEY: &str =
+    "must be the name of a key in the Secret: letters, digits, '-', '_' or '.'; leave it out for the default";
+const SLUG: &str =
+    "organizationSlug must be the slug of an organization, such as acme (organization settings in the KMS)";
+const NAMESPACE: &str = "namespace must be the name of the namespace that holds the Secret of auth";
+const GRANT: &str =
+    "a grant needs projectIds (\"*\" for any project) or organizationScope: true, else it grants nothing";
+const PROJECT_IDS: &str = "projectIds holds ids of KMS projects (UUIDs), or \"*\" for any project";
+const REQUIREMENT: &str =
+    "a requirement has the operator In or NotIn with values, or Exists or DoesNotExist without values";
+
+fn namespaced() -> Value {
+    json!({
+        "apiVersion": "connections.kms.hanzo.ai/v1alpha1",
+        "kind": "KmsInstance",
+        "metadata": {"name": "kms"},
+        "spec": {"auth": {"universal": {"secretRef": {"name": "kms-credentials"}}}},
+    })
+}
+
+/// Cluster-scoped objects are shared with other tests; the rows create none for good.
+fn cluster() -> Value {
+    let changes = json!({"kind": "ClusterKmsInstance", "metadata.name": "default", "spec.namespace": "kms-system"});
+    with(&namespaced(), &changes)
+}
+
+/// What both kinds have.
+fn common() -> Vec<Row> {
+    let mut rows = vec![
+        good(json!({})),
+        good(json!({"spec.host": null, "spec.organizationSlug": null})),
+        bad(json!({"spec.host": "x".repeat(513)}), "spec.host", "Too long: may not be more than 512"),
+        bad(json!({"spec.auth": ABSENT}), "spec.auth", AUTH),
+        bad(json!({"spec.auth": null}), "spec.auth", AUTH),
+        bad(json!({"spec.auth": {}}), "spec.auth", METHOD),
+        bad(json!({"spec.auth.universal": null}), "spec.auth", METHOD),
+        bad(json!({"spec.auth": {"kubernetes": {}}}), "", "unknown field \"spec.auth.kubernetes\""),
+        bad(json!({"spec.auth.universal": {}}), "spec.auth.universal.secretRef", "Required value"),
+        bad(json!({"spec.auth.universal.secretRef": {}}), "spec.auth.universal.secretRef.name", "Required value"),
+        bad(
+            json!({"spec.auth.universal.secretRef.name": ""}),
+            "spec.auth.universal.secretRef.name",
+            "secretRef.name must be the name of a Secret",
+        ),
+        bad(
+            json!({"spec.auth.universal.secretRef.name": "a".repeat(254)}),
+            "spec.auth.universal.secretRef.name",
+            "Too long: may not be more than 253",
+        ),
+        bad(
+            json!({"spec.auth.universal.secretRef.namespace": "other"}),
+            "",
+            "unknown field \"spec.auth.universal.secretRef.namespace\"",
+        ),
+        good(
+            json!({"spec.auth.universal.secretRef.clientIdKey": "id", "spec.auth.universal.secretRef.clientSecretKey": "s"}),
+        ),
+        bad(json!({"spec.auth.universal.secretRef.clientIdKey": ""}), "spec.auth.universal.secretRef.clientIdKey", KEY),
+        bad(
+            json!({"spec.auth.universal.secretRef.clientSecretKey": "a b"}),
+            "spec.auth.universal.secretRef.clientSecretKey",
+            KEY,
+        ),
+        good(json!({"spec.organizationSlug": "acme-corp"})),
+        good(json!({"spec.organizationSlug": "a".repeat(64)})),
+        bad(json!({"spec.organizationSlug": "Acme Corp"}), "spec.organizationSlug", SLUG),
+        bad(json!({"spec.organizationSlug": ""}), "spec.organizationSlug", SLUG),
+        bad(json!({"spec.organizationSlug": "a".repeat(65)}), "spec.organizationSlug", SLUG),
+        bad(
+            json!({"spec.organizationSlug": "a".repeat(254)}),
+            "spec.organizationSlug",
+            "Too long: may not be more than 253",
+        ),
+    ];
+    let hosts = [
+        "https://app.kms.hanzo.ai",
+        "https://kms.example.com/",
+        "https://kms.example.com:8443",
+        "http://127.0.0.1:8080",
+        "https://[fd00::7]:8443",
+    ];
+    let no_hosts = [
+        "",
+        "kms.example.com",
+        "kms.example.com:8443",
+        "ftp://kms.example.com",
+        "https://",
+        "https://:8443",
+        "https://kms.example.com/api",
+        "https://kms.example.com//",
+        "https://kms.example.com?x=1",
+        "https://kms.example.com/?",
+        "https://kms.example.com/#top",
+        "https://me@kms.example.com",
+        "https://me:secret@kms.example.com",
+        " https://kms.example.com",
+        "https://kms example.com",
+    ];
+    rows.extend(hosts.iter().map(|host| good(json!({"spec.host": host}))));
+    rows.extend(no_hosts.iter().map(|host| bad(json!({"spec.host": host}), "spec.host", HOST)));
+    rows.push(bad(json!({"spec.host": format!("https://{}.example.com", "a".repeat(250))}), "spec.host", HOST));
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_of_a_namespace() {
+    let world = World::builder().without_operator().start().await;
+    let place = Place::new(world.client(), Some(world.namespace()), "kmsinstances");
+    place.created(&namespaced(), common()).await;
+    // What is for the cluster kind alone.
+    let rows = vec![
+        bad(json!({"spec.namespace": "kms-system"}), "", "unknown field \"spec.namespace\""),
+        bad(json!({"spec.grants": []}), "", "unknown field \"spec.grants\""),
+    ];
+    place.created(&namespaced(), rows).await;
+    let created = place.create(&namespaced()).await;
+    assert_eq!(created["status"], json!({"observedGeneration": -1}));
+    assert_eq!(created["spec"], namespaced()["spec"]);
+    let rows = vec![
+        good(json!({"spec.host": "https://kms.example.com"})),
+        good(json!({"spec.auth.universal.secretRef.name": "other"})),
+        good(json!({"spec.organizationSlug": "acme"})),
+        bad(json!({"spec.auth": {}}), "spec.auth", METHOD),
+    ];
+    place.updated(&created, rows).await;
+    let status =
+        json!({"status": {"observedGeneration": 1, "connections": 3, "secretVersion": "uid/7", "conditions": []}});
+    place.status_updated(&created, vec![good(status)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_of_the_cluster() {
+    let world = World::builder().without_operator().start().await;
+    let place = Place::new(world.client(), None, "clusterkmsinstances");
+    place.created(&cluster(), common()).await;
+    let rows = vec![
+        bad(json!({"spec.namespace": ABSENT}), "spec.namespace", "Required value"),
+        bad(json!({"spec.namespace": null}), "spec.namespace", "Required value"),
+        bad(json!({"spec.namespace": ""}), "spec.namespace", NAMESPACE),
+        bad(json!({"spec.namespace": "Kms"}), "spec.namespace", NAMESPACE),
+        bad(json!({"spec.namespace": "kms-"}), "spec.namespace", NAMESPACE),
+        bad(json!({"spec.namespace": "a".repeat(64)}), "spec.namespace", NAMESPACE),
+        good(json!({"spec.namespace": "a".repeat(63)})),
+        bad(json!({"spec.namespace": "a".repeat(254)}), "spec.namespace", "Too long: may not be more than 253"),
+    ];
+    place.created(&cluster(), rows).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grants() {
+    let world = World::builder().without_operator().start().await;
+    let place = Place::new(world.client(), None, "clusterkmsinstances");
+    let grant = |changes: Value| {
+        let base = json!({"namespaceSelector": {}, "projectIds": ["*"]});
+        json!({"spec.grants": [with(&base, &changes)]})
+    };
+    let projects = |count: usize| -> Vec<String> { (0..count).map(|i| format!("{i:08}{}", &PROJECT[8..])).collect() };
+    let label = |name: &str| json!({"namespaceSelector.matchLabels": {name: "x"}});
+    let requirement = |value: Value| grant(json!({"namespaceSelector.matchExpressions": [value]}));
+    let selector = "spec.grants[0].namespaceSelector";
+    let requirements = "spec.grants[0].namespaceSelector.matchExpressions[0]";
+    let rows = vec![
+        good(json!({"spec.grants": []})),
+        good(json!({"spec.grants": null})),
+        good(grant(json!({}))),
+        good(grant(json!({"projectIds": [PROJECT, "*"]}))),
+        good(grant(json!({"projectIds": ABSENT, "organizationScope": true}))),
+        good(grant(json!({"organizationScope": true}))),
+        good(grant(json!({"projectIds": projects(256)}))),
+        good(grant(label("kubernetes.io/metadata.name"))),
+        good(json!({"spec.grants": vec![json!({"namespaceSelector": {}, "projectIds": ["*"]}); 64]})),
+        bad(grant(json!({"namespaceSelector": ABSENT})), selector, "Required value"),
+        bad(grant(json!({"namespaceSelector": null})), selector, "Required value"),
+        bad(grant(json!({"namespaceSelector": "team-a"})), selector, "must be of type object"),
+        bad(grant(json!({"projectIds": ABSENT})), "spec.grants[0]", GRANT),
+        bad(grant(json!({"projectIds": []})), "spec.grants[0]", GRANT),
+        bad(grant(json!({"projectIds": null, "organizationScope": false})), "spec.grants[0]", GRANT),
+        bad(grant(json!({"projectIds": ["payments"]})), "spec.grants[0].projectIds", PROJECT_IDS),
+        bad(grant(json!({"projectIds": [""]})), "spec.grants[0].projectIds", PROJECT_IDS),
+        bad(grant(json!({"projectIds": ["7ffbb072*"]})), "spec.grants[0].projectIds", PROJECT_IDS),
+        bad(grant(json!({"projectIds": ["*", "*"]})), "spec.grants[0].projectIds[1]", "Duplicate value"),
+        bad(grant(json!({"projectIds": projects(257)})), "spec.grants[0].projectIds", "must have at most 256 items"),
+        bad(
+            grant(json!({"projectIds": ["x".repeat(65)]})),
+            "spec.grants[0].projectIds[0]",
+            "Too long: may not be more than 64",
+        ),
+        bad(
+            json!({"spec.grants": vec![json!({"namespaceSelector": {}, "projectIds": ["*"]}); 65]}),
+            "spec.grants",
+            "must have at most 64 items",
+        ),
+        bad(grant(json!({"adopt": true})), "", "unknown field \"spec.grants[0].adopt\""),
+        // Requirements on labels.
+        good(requirement(json!({"key": "team", "operator": "In", "values": ["a", "b"]}))),
+        good(requirement(json!({"key": "team", "operator": "NotIn", "values": ["a"]}))),
+        good(requirement(json!({"key": "team", "operator": "Exists"}))),
+        good(requirement(json!({"key": "team", "operator": "DoesNotExist", "values": []}))),
+        bad(requirement(json!({"key": "team", "operator": "In"})), requirements, REQUIREMENT),
+        bad(requirement(json!({"key": "team", "operator": "In", "values": []})), requirements, REQUIREMENT),
+        bad(requirement(json!({"key": "team", "operator": "Exists", "values": ["a"]})), requirements, REQUIREMENT),
+        bad(requirement(json!({"key": "team", "operator": "in", "values": ["a"]})), requirements, REQUIREMENT),
+        bad(requirement(json!({"key": "team", "operator": "Gt", "values": ["1"]})), requirements, REQUIREMENT),
+        bad(
+            requirement(json!({"operator": "Exists"})),
+            "spec.grants[0].namespaceSelector.matchExpressions[0].key",
+            "Required value",
+        ),
+        bad(
+            requirement(json!({"key": "team"})),
+            "spec.grants[0].namespaceSelector.matchExpressions[0].operator",
+            "Required value",
+        ),
+    ];
+    place.created(&cluster(), rows).await;
+}
