@@ -116,9 +116,12 @@ async fn look<K: Instance>(
                 Some(kms) => kms,
                 None => client(&spec, client_id, client_secret, context),
             };
-            // A refusal is remembered; a person, other credentials and time have them tried again, a connection that
-            // met the refusal does not.
-            let again = before.is_none_or(|before| before.call != Call::Failed || before.content != Some(content));
+            // A refusal is remembered. A person, other credentials and time have them tried again; new labels on the
+            // Secret, or a connection that met the refusal, don't.
+            let again = before.is_none_or(|before| {
+                let time = before.look_again.is_some_and(|at| at <= now);
+                before.call == Call::Wanted || before.content != Some(content) || time
+            });
             looked.judgement = if trusted(object, before, &version) {
                 // A restart logs nobody in: the first connection that has something to do will.
                 InstanceJudgement::authenticated()

@@ -347,7 +347,7 @@ async fn a_kms_that_takes_no_session_of_its_own_is_not_asked_hot() {
         world.connection(name).apply().await;
     }
     for name in ["a", "b", "c"] {
-        let refused = world.until(name, "is refused", |bbc| condition(bbc, "Ready").0 != "").await;
+        let refused = world.until(name, "is refused", |bbc| !condition(bbc, "Ready").0.is_empty()).await;
         let message = condition(&refused, "Ready").2;
         assert!(message.contains("This address is not trusted"), "{message}");
     }
