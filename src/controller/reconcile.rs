@@ -18,6 +18,7 @@ use super::{
 use crate::{
     api::BitbucketConnection,
     domain::{
+        conditions::{self, types},
         plan::{self, Plan, Wanted},
         schedule::Due,
         spec, token,
@@ -55,7 +56,7 @@ fn plan(observed: &Observed, verified: &Verified, written: &Written) -> Plan {
                 owner: &observed.owner,
                 token: verified.token.as_ref().unwrap_or(&token::Token::NoSecret),
                 recorded,
-                spec_changed: observed.task == Task::Verify(Due::SpecChanged),
+                spec_changed: spec_changed(observed),
                 finalizer: written.finalizer,
             };
             plan::plan(&wanted, &verified.remote)
@@ -63,6 +64,14 @@ fn plan(observed: &Observed, verified: &Verified, written: &Written) -> Plan {
         // Without a valid spec the remote side says why nothing is done.
         (_, Err(_)) => plan::unplanned(&verified.remote),
     }
+}
+
+/// Whether the spec changed since the connection was brought in step with it.
+fn spec_changed(observed: &Observed) -> bool {
+    let before = observed.object.status.as_ref();
+    let synced = before.and_then(|status| conditions::recorded(&status.conditions, types::SYNCED));
+    let undone = synced.is_some_and(|synced| plan::left_undone(synced.reason));
+    undone || observed.task == Task::Verify(Due::SpecChanged)
 }
 
 /// The object as it is after our own last write: a cache may be a moment behind it, and must not lead back to what was.
