@@ -201,6 +201,24 @@ async fn a_kms_that_is_away_from_the_start_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_had_to_wait_is_nobody_elses() {
+    let world = world().await;
+    secret(&world, "payments").await;
+    world.connection("payments").secret("payments").apply().await;
+    world.ready("payments").await;
+    world.kms.down();
+    let change = json!({"description": "new"});
+    world.connection("payments").secret("payments").change(change).apply().await;
+    let bbc = world.not_ready("payments", "KmsUnavailable").await;
+    assert_eq!(kstatus(&bbc), Kstatus::InProgress, "what it is now was never Ready");
+    world.kms.up();
+    world.ready("payments").await;
+    assert_eq!(world.told("payments").await, ["ConnectionCreated", "ConnectionUpdated"]);
+    let description = world.kms.connection("payments").and_then(|row| row.description).expect("a description");
+    assert!(description.starts_with("new [k8s:"), "{description}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_server_behind_the_url_is_told_from_a_kms() {
     let world = world().await;
     secret(&world, "payments").await;

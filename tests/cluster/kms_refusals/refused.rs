@@ -150,6 +150,6 @@ async fn whatever_else_the_kms_refuses_is_told_in_its_words() {
     secret(&world, "echo").await;
     world.kms.fail_when(Match::writes().token(&token_of("echo")).times(1), Fault::Echo(400));
     world.connection("echo").secret("echo").apply().await;
-    world.until("echo", "was answered", |bbc| crate::harness::condition(bbc, "Synced").0 != "").await;
+    world.not_ready("echo", "KmsRejected").await;
     world.assert_silent(&[&token_of("echo")]).await;
 }
