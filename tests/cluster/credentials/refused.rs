@@ -204,3 +204,26 @@ async fn equal_credentials_are_refused_once_for_all() {
     }
     assert_eq!(world.bitbucket.count(&asked(&token)), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_token_past_its_declared_end_has_probably_expired() {
+    let world = world().await;
+    let token = token_of("expired");
+    world.bitbucket.add(good(&token).state(State::Revoked));
+    world.secret_with("expired", json!({"email": EMAIL, "token": token, "expiresAt": "2020-01-01"})).await;
+    apply(&world, "expired").await;
+    let bbc = world.not_ready("expired", "TokenExpired").await;
+    let words = &["declared end has passed", "probably expired", "Create API token with scopes", "Secret expired"];
+    assert_condition(&bbc, "CredentialsValid", "False", "TokenExpired", words);
+    assert_condition(&bbc, "Ready", "False", "TokenExpired", words);
+    assert_eq!(kstatus(&bbc), Kstatus::Failed);
+    world.request_reconcile("expired").await;
+    assert_eq!(world.told("expired").await, ["TokenExpired"], "told once, and not as rejected too");
+    assert_eq!(world.kms.connections(), []);
+
+    let next = token_of("renewed");
+    world.bitbucket.add(good(&next));
+    world.secret_with("expired", with(&next)).await;
+    assert_eq!(kstatus(&world.ready("expired").await), Kstatus::Current);
+    assert_eq!(world.told("expired").await, ["ConnectionCreated", "Recovered", "TokenExpired"]);
+}

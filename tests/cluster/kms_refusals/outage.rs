@@ -234,6 +234,32 @@ async fn another_server_behind_the_url_is_told_from_a_kms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_kms_says_when_to_come_back_and_a_person_may_ask_before() {
+    let world = world().await;
+    let row = |name, retry_after| Outage {
+        name,
+        fault: Fault::RateLimited { retry_after },
+        writes: false,
+        reason: "RateLimited",
+        words: &[],
+    };
+    let (later, soon) = (row("later", Some(3_600)), row("soon", None));
+    let asked = |row: &Outage| world.kms.count(&Match::any().containing(&row.project()));
+    for row in [&later, &soon] {
+        secret(&world, row.name).await;
+        world.kms.add_project(&row.project());
+        row.begin(&world);
+        world.connection(row.name).project(&row.project()).secret(row.name).apply().await;
+        world.not_ready(row.name, row.reason).await;
+    }
+    world.kms.heal();
+    world.ready(soon.name).await;
+    assert_eq!(asked(&later), 1, "the one that was told when waits");
+    world.request_reconcile(later.name).await;
+    world.ready(later.name).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_kms_that_hangs_is_given_up() {
     let world = world().await;
     let rows = [("list", Match::op(Operation::List).times(1)), ("create", Match::op(Operation::Create).times(1))];
