@@ -3,5 +3,11 @@
 //! `harness` starts and stops all that and holds the words in which the tests are written; each other file is about one
 //! thing that users can rely on. The control plane is found or built by itself: see `controlplane`.
 
+mod crash;
+mod deletion;
+mod drift;
 mod harness;
+mod lifecycle;
+mod ownership;
+mod rotation;
 mod schema;

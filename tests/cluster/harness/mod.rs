@@ -42,9 +42,10 @@ pub use self::{
     objects::{Connection, dynamic, merge},
     operator::Operator,
     plane::{Plane, install_crypto},
-    reading::{Metrics, condition, conditions},
+    reading::{Metrics, assert_says, condition, conditions},
     tenant::Tenant,
-    world::{Builder, World},
+    waiting::in_time,
+    world::{Builder, World, needed_by},
     writes::Write,
 };
 
