@@ -75,14 +75,11 @@ async fn perform() -> Result<ExitCode, Error> {
         Ok(()) => {
             let view = stage.stand_ins.view().await?;
             screen.line("");
-            let closing = format!(
-                "Created, rotated, protected, corrected, warned about and deleted in {}; Bitbucket was asked {} times, \
-                 the KMS {} times.",
-                seconds(started.elapsed()),
-                view.bitbucket_calls,
-                view.kms_calls
-            );
-            screen.styled(&closing, Style::Bold);
+            let elapsed = seconds(started.elapsed());
+            let shown = format!("Created, rotated, protected, corrected, warned about and deleted in {elapsed}.");
+            screen.styled(&shown, Style::Bold);
+            let (bitbucket, kms) = (view.bitbucket_calls, view.kms_calls);
+            screen.line(&format!("Bitbucket was asked {bitbucket} times, the KMS {kms} times."));
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -107,7 +104,7 @@ async fn explain(screen: &Screen, stage: &Stage, error: &Error) {
         &["get", "events", "--sort-by", ".metadata.creationTimestamp"],
     ];
     for arguments in asks {
-        screen.command(&stage::shown("kubectl", arguments));
+        screen.typed("kubectl", arguments);
         match stage.kubectl(arguments).await {
             Ok(output) => screen.output(&output),
             Err(error) => screen.output(&error.to_string()),

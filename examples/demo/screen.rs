@@ -137,6 +137,23 @@ impl Screen {
         }
     }
 
+    /// A command with its arguments, as a user would type it; continued on further lines if need be.
+    pub fn typed(&self, program: &str, arguments: &[&str]) {
+        let mut lines = vec![program.to_owned()];
+        for argument in arguments {
+            let argument = quote(argument);
+            match lines.last_mut() {
+                // Room for the indentation and for the mark of continuation.
+                Some(line) if length(line) + 1 + length(&argument) + INDENT + 6 <= self.width => {
+                    line.push(' ');
+                    line.push_str(&argument);
+                }
+                _ => lines.push(argument),
+            }
+        }
+        self.command(&lines.join(" \\\n"));
+    }
+
     /// A command that a user would type, after an empty line.
     pub fn command(&self, command: &str) {
         self.line("");
@@ -186,6 +203,12 @@ impl Screen {
 /// Such as "1.2 s".
 pub fn seconds(elapsed: Duration) -> String {
     format!("{:.1} s", elapsed.as_secs_f64())
+}
+
+/// An argument as a shell takes it.
+pub fn quote(argument: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if argument.chars().all(plain) { argument.to_owned() } else { format!("'{}'", argument.replace('\'', r"'\''")) }
 }
 
 fn paint(text: &str, style: Style, colour: bool) -> String {

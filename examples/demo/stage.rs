@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::error::{Error, cannot};
-use crate::screen::Screen;
+use crate::screen::{Screen, quote};
 use crate::standins::StandIns;
 
 /// The operator's program, a sibling of the folder with the demo's.
@@ -43,7 +43,7 @@ impl Stage {
         // Asked before anything is built: afterwards it might be another file.
         let demo = std::env::current_exe().map_err(cannot("find the demo's own program"))?;
         let operator = build_operator(&demo).await?;
-        screen.done("operator", "built", started.elapsed());
+        screen.done("program", &format!("{OPERATOR}, built"), started.elapsed());
 
         let started = Instant::now();
         let mut printer = Printer::stderr();
@@ -52,7 +52,7 @@ impl Stage {
         let cluster = ControlPlane::start(&programs).await?;
         let version = json("kubectl", &run(cluster.kubectl(), "kubectl", &["version", "-o", "json"], None).await?)?;
         let version = version["serverVersion"]["gitVersion"].as_str().unwrap_or_default().to_owned();
-        let details = format!("Kubernetes {version}: etcd, API server, controllers, no containers");
+        let details = format!("Kubernetes {version}: etcd, API server, controllers; no containers");
         screen.done("control plane", &details, started.elapsed());
 
         let started = Instant::now();
@@ -66,13 +66,13 @@ impl Stage {
         let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
         run(cluster.kubectl(), "kubectl", &wait, None).await?;
         let details = format!("{OPERATOR} crds | kubectl apply --server-side -f -");
-        screen.done("kinds", &details, started.elapsed());
+        screen.done("CRDs", &details, started.elapsed());
 
         let started = Instant::now();
         let operator_log = cluster.dir().join("operator.log");
         let operator = start_operator(&operator, &cluster, &stand_ins, &operator_log)?;
-        let details = format!("{OPERATOR} run --bitbucket-url {} …", stand_ins.addresses.bitbucket);
-        screen.done("running", &details, started.elapsed());
+        let details = format!("{OPERATOR} {} …", run_arguments(&stand_ins).join(" "));
+        screen.done("operator", &details, started.elapsed());
         Ok(Self { stand_ins, programs, operator: Mutex::new(operator), operator_log, cluster })
     }
 
@@ -154,10 +154,11 @@ impl Stage {
         screen.line("  kubectl get bbc,clusterkmsinstances");
         screen.line("  kubectl explain bbc.spec");
         screen.line(&format!("  curl {}    # what the KMS holds", at.back_door));
-        for token in [seed::BROAD, seed::NO_SCOPES, seed::BLOCKED] {
-            screen.line(&format!(
-                r#"  kubectl patch secret bitbucket-token -p '{{"stringData":{{"token":"{token}"}}}}'"#
-            ));
+        for (token, what) in seed::TOKENS {
+            if [seed::BROAD, seed::NO_SCOPES, seed::BLOCKED].contains(&token) {
+                let patch = format!(r#"{{"stringData":{{"token":"{token}"}}}}"#);
+                screen.line(&format!("  kubectl patch secret bitbucket-token -p '{patch}'    # it {what}"));
+            }
         }
         screen.line(&format!("  less {}", self.operator_log.display()));
         screen.line("");
@@ -168,12 +169,9 @@ impl Stage {
     }
 }
 
-/// A command as it would be typed.
-pub fn shown(program: &str, arguments: &[&str]) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
-    arguments.iter().fold(program.to_owned(), |command, argument| {
-        if argument.chars().all(plain) { command + " " + argument } else { format!("{command} '{argument}'") }
-    })
+/// A command in one line, as it would be typed.
+fn shown(program: &str, arguments: &[&str]) -> String {
+    arguments.iter().fold(program.to_owned(), |command, argument| command + " " + &quote(argument))
 }
 
 /// Reads an answer in JSON.
@@ -241,6 +239,12 @@ async fn build_operator(demo: &Path) -> Result<PathBuf, Error> {
     }
 }
 
+/// What lets the operator talk to the stand-ins.
+fn run_arguments(stand_ins: &StandIns) -> [&str; 6] {
+    let bitbucket = stand_ins.addresses.bitbucket.as_str();
+    ["run", "--bitbucket-url", bitbucket, "--allowed-kms-hosts", "127.0.0.1", "--allow-insecure-kms"]
+}
+
 fn start_operator(program: &Path, cluster: &ControlPlane, stand_ins: &StandIns, log: &Path) -> Result<Child, Error> {
     let logging = || cannot(format!("write {}", log.display()));
     let output = File::create(log).map_err(logging())?;
@@ -251,9 +255,7 @@ fn start_operator(program: &Path, cluster: &ControlPlane, stand_ins: &StandIns, 
         }
     }
     command
-        .arg("run")
-        .args(["--bitbucket-url", &stand_ins.addresses.bitbucket])
-        .args(["--allowed-kms-hosts", "127.0.0.1", "--allow-insecure-kms"])
+        .args(run_arguments(stand_ins))
         .args(["--metrics-addr", "127.0.0.1:0", "--health-addr", "127.0.0.1:0"])
         .env("KUBECONFIG", cluster.kubeconfig())
         .current_dir("/")

@@ -9,9 +9,9 @@ use sim::seed;
 
 use crate::error::Error;
 use crate::screen::{Screen, Style};
-use crate::stage::{Stage, shown};
+use crate::stage::Stage;
 use crate::standins::{count, mask, table};
-use crate::watch::{NAME, Snapshot};
+use crate::watch::{NAME, Said, Snapshot};
 
 /// Tells the story to its end.
 pub async fn tell(screen: &Screen, stage: &Stage) -> Result<(), Error> {
@@ -78,7 +78,7 @@ impl Teller<'_> {
              one stays.",
         );
         let started = Instant::now();
-        self.patch_secret(&json!({"token": seed::FEW_SCOPES})).await?;
+        self.patch_secret(&json!({"token": seed::FEW_SCOPES, "expiresAt": in_days(310)})).await?;
         let seen = self
             .until("the token without scopes is refused", |now| {
                 now.tells("ScopesMissing") && now.is("Ready", "False", "ScopesMissing") && holds(now, seed::NEXT)
@@ -87,7 +87,7 @@ impl Teller<'_> {
         self.object().await?;
         self.show(seen);
 
-        self.patch_secret(&json!({"token": seed::REVOKED})).await?;
+        self.patch_secret(&json!({"token": seed::REVOKED, "expiresAt": in_days(320)})).await?;
         let seen = self
             .until("the revoked token is refused", |now| {
                 now.tells("CredentialsRejected")
@@ -99,7 +99,7 @@ impl Teller<'_> {
 
         self.screen.line("");
         self.screen.text("The good token is put back.");
-        self.patch_secret(&json!({"token": seed::NEXT})).await?;
+        self.patch_secret(&json!({"token": seed::NEXT, "expiresAt": in_days(300)})).await?;
         let seen = self
             .until("the connection recovers", |now| now.tells("Recovered") && now.is_ready() && holds(now, seed::NEXT))
             .await?;
@@ -123,16 +123,17 @@ impl Teller<'_> {
         let credentials = json!({"email": seed::EMAIL, "apiToken": seed::OTHER});
         let changes = json!({"description": description, "credentials": credentials});
         self.screen.command(&format!(
-            "curl -X PATCH {}/api/v1/app-connections/bitbucket/{} \\\n-H 'authorization: Bearer …' -H \
-             'content-type: application/json' \\\n-d '{changes}'",
+            "curl -X PATCH -H 'authorization: Bearer …' -H 'content-type: application/json' \\\n\
+             {}/api/v1/app-connections/bitbucket/{} \\\n\
+             -d '{{\"description\":\"{description}\",\n    \"credentials\":{credentials}}}'",
             self.stage.stand_ins.addresses.kms, row.id
         ));
         self.stage.stand_ins.edit(&row.id, &changes).await?;
         let edited = self.until("the edit is in the KMS", |now| holds(now, seed::OTHER)).await?;
         self.holdings(&edited);
 
-        let request = format!("connections.kms.hanzo.ai/reconcile-requested-at={}", Timestamp::now());
-        self.kubectl(&["annotate", "bbc", NAME, &request, "--overwrite"]).await?;
+        let request = format!("connections.kms.hanzo.ai/reconcile-requested-at={:.0}", Timestamp::now());
+        self.kubectl(&["annotate", "bbc", NAME, "--overwrite", &request]).await?;
         let seen = self
             .until("the drift is corrected", |now| {
                 let described = now.row().is_some_and(|row| row.description == wanted);
@@ -180,7 +181,7 @@ impl Teller<'_> {
 
     /// Runs kubectl before the reader's eyes.
     async fn kubectl(&self, arguments: &[&str]) -> Result<(), Error> {
-        self.screen.command(&shown("kubectl", arguments));
+        self.screen.typed("kubectl", arguments);
         let output = self.stage.kubectl(arguments).await?;
         self.screen.output(&output);
         Ok(())
@@ -202,12 +203,13 @@ impl Teller<'_> {
 
     /// What changed in the eyes of a user: conditions, events, and what the KMS holds.
     fn show(&mut self, seen: Snapshot) {
-        if let Some(conditions) = seen.changed(self.last.as_ref()) {
-            self.screen.command(&format!("kubectl describe bbc {NAME}"));
+        let mut said = Said::default();
+        if let Some(conditions) = seen.changed(self.last.as_ref(), &mut said) {
+            self.screen.typed("kubectl", &["describe", "bbc", NAME]);
             self.screen.table(&conditions);
         }
-        if let Some(events) = seen.events_table() {
-            self.screen.command(&format!("kubectl events --for bbc/{NAME}"));
+        if let Some(events) = seen.news(&mut said) {
+            self.screen.typed("kubectl", &["events", "--for", &format!("bbc/{NAME}")]);
             self.screen.table(&events);
         }
         self.holdings(&seen);

@@ -1,6 +1,6 @@
 //! What there is to see at one moment, and waiting until there is something else to see.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -26,6 +26,22 @@ pub struct Event {
     reason: String,
     note: String,
     time: String,
+}
+
+/// What was said before, and where: conditions and events often share a message.
+#[derive(Debug, Default)]
+pub struct Said(BTreeMap<String, String>);
+
+impl Said {
+    /// The message, or where it stands already.
+    fn once(&mut self, by: &str, message: String) -> Cell {
+        if let Some(first) = self.0.get(&message) {
+            return Cell::new(&format!("(as {first})"), Style::Dim);
+        }
+        let cell = message.as_str().into();
+        self.0.insert(message, by.to_owned());
+        cell
+    }
 }
 
 /// What there is to see.
@@ -99,7 +115,7 @@ impl Snapshot {
     }
 
     /// The conditions that are other than they were, as a table; none if there are none.
-    pub fn changed(&self, before: Option<&Self>) -> Option<Table> {
+    pub fn changed(&self, before: Option<&Self>, said: &mut Said) -> Option<Table> {
         let key = |condition: &Value| ["type", "status", "reason"].map(|field| text(condition, field));
         let old: BTreeSet<_> = before.into_iter().flat_map(Self::conditions).map(key).collect();
         let mut table = Table::new(&["TYPE", "STATUS", "REASON", "MESSAGE"]);
@@ -107,24 +123,19 @@ impl Snapshot {
         for condition in self.conditions().filter(|condition| !old.contains(&key(condition))) {
             let [kind, status, reason] = key(condition);
             let style = style(&kind, &status);
-            let message = text(condition, "message");
-            table.row([
-                kind.as_str().into(),
-                Cell::new(&status, style),
-                reason.as_str().into(),
-                message.as_str().into(),
-            ]);
+            let message = said.once(&kind, text(condition, "message"));
+            table.row([kind.as_str().into(), Cell::new(&status, style), reason.as_str().into(), message]);
             any = true;
         }
         any.then_some(table)
     }
 
     /// The new events as a table.
-    pub fn events_table(&self) -> Option<Table> {
+    pub fn news(&self, said: &mut Said) -> Option<Table> {
         let mut table = Table::new(&["TYPE", "REASON", "NOTE"]);
         for event in &self.events {
             let kind = if event.warning { Cell::new("Warning", Style::Warn) } else { "Normal".into() };
-            table.row([kind, event.reason.as_str().into(), event.note.as_str().into()]);
+            table.row([kind, event.reason.as_str().into(), said.once(&event.reason, event.note.clone())]);
         }
         (!self.events.is_empty()).then_some(table)
     }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{
     context::{Context, FIELD_MANAGER},
     errors::{self, Error},
-    observe::Observed,
+    observe::{Observed, Task, has_finalizer},
     verify::Verified,
 };
 use crate::{
@@ -20,7 +20,8 @@ use crate::{
         conditions::{Judgement, Reason},
         connection::KmsConnection,
         ownership::{self, Origin, Ownership},
-        plan::{Intent, Plan, Remote, Step},
+        plan::{self, Intent, Plan, Remote, Stage, Step},
+        spec,
         token::Token,
     },
     kms::KmsError,
@@ -32,39 +33,61 @@ pub struct Outcome {
     pub synced: Judgement,
     /// What the KMS holds now.
     pub connection: Option<ConnectionStatus>,
-    /// What is told: nothing, unless every step was done.
-    pub intents: Vec<Intent>,
+    /// What is told: of the steps that were done.
+    pub tells: Vec<Intent>,
     /// Whether the object may be let go.
     pub release: bool,
-    /// The KMS refused a name that we wanted.
+    /// The KMS refused the name of a new connection.
     pub name_taken: bool,
-    /// The object's version after our own writes.
-    pub resource_version: Option<String>,
+    /// How far our own writes to the API server got.
+    pub written: Written,
     /// When the KMS wants to be asked again.
     pub retry_after: Option<Duration>,
 }
 
+/// How far our own writes to the API server got in this pass.
+#[derive(Clone)]
+pub struct Written {
+    /// The object's version now.
+    pub resource_version: Option<String>,
+    /// Whether it bears the finalizer now.
+    pub finalizer: bool,
+}
+
+impl Written {
+    /// Nothing yet.
+    pub fn nothing(observed: &Observed) -> Self {
+        Self { resource_version: observed.object.resource_version(), finalizer: has_finalizer(&observed.object) }
+    }
+}
+
 /// Executes the steps of a plan, each once the one before is done. An error of the KMS ends it and is told by the
 /// outcome; an error of the API server ends the pass.
-pub async fn act(plan: &Plan, observed: &Observed, verified: &Verified, context: &Context) -> Result<Outcome, Error> {
+pub async fn act(
+    plan: &Plan,
+    written: Written,
+    observed: &Observed,
+    verified: &Verified,
+    context: &Context,
+) -> Result<Outcome, Error> {
     let recorded = observed.object.status.as_ref().and_then(|status| status.connection.clone());
     let mut outcome = Outcome {
         synced: plan.synced.clone(),
         connection: recorded.clone().filter(|_| plan.holds),
-        intents: Vec::new(),
+        tells: plan.tells.clone(),
         release: false,
         name_taken: false,
-        resource_version: observed.object.resource_version(),
+        written,
         retry_after: verified.retry_after,
     };
     if let (Remote::Ours(connection), true) = (&verified.remote, plan.holds) {
         outcome.connection = describe(connection, recorded.as_ref(), false, observed, verified);
     }
-    for step in &plan.steps {
+    for Stage { step, tells } in &plan.stages {
         tracing::info!(%step, "acting");
         let done = match (step, &observed.access) {
             (Step::AddFinalizer, _) => {
-                add_finalizer(observed, &mut outcome, context).await?;
+                add_finalizer(observed, &mut outcome.written, context).await?;
                 continue;
             }
             (Step::Create(new), Ok(access)) => match &verified.credentials {
@@ -81,35 +104,44 @@ pub async fn act(plan: &Plan, observed: &Observed, verified: &Verified, context:
         };
         match done {
             Ok((connection, pushed)) => {
+                let before = outcome.connection.take();
                 outcome.connection = connection
-                    .and_then(|connection| describe(&connection, recorded.as_ref(), pushed, observed, verified));
+                    .and_then(|connection| describe(&connection, before.as_ref(), pushed, observed, verified));
+                outcome.tells.extend_from_slice(tells);
             }
             Err(error) => {
-                failed(&mut outcome, &error, observed, verified, context).await;
+                failed(&mut outcome, &error, step, observed, verified, context).await;
                 return Ok(outcome);
             }
         }
     }
     context.memory.update(&observed.uid, |memory| memory.uncertain = false);
-    outcome.intents.clone_from(&plan.intents);
     outcome.release = plan.release;
     Ok(outcome)
 }
 
-async fn failed(outcome: &mut Outcome, error: &KmsError, observed: &Observed, verified: &Verified, context: &Context) {
+async fn failed(
+    outcome: &mut Outcome,
+    error: &KmsError,
+    step: &Step,
+    observed: &Observed,
+    verified: &Verified,
+    context: &Context,
+) {
     if error.may_have_taken_effect() {
         context.memory.update(&observed.uid, |memory| memory.uncertain = true);
     }
     if let (KmsError::CredentialsRefused { .. }, Some(credentials)) = (error, &verified.credentials) {
         context.verdicts.doubt(credentials).await;
     }
-    outcome.name_taken = *error == KmsError::NameTaken;
+    outcome.name_taken = *error == KmsError::NameTaken && matches!(step, Step::Create(_));
     outcome.retry_after = errors::retry_after(error).or(outcome.retry_after);
-    outcome.synced = match (&observed.access, &observed.spec) {
-        (Ok(access), Ok(spec)) => errors::synced(error, &access.instance, &spec.scope),
+    let synced = match (&observed.access, spec::scope(&observed.object.spec)) {
+        (Ok(access), Ok(scope)) => errors::synced(error, &access.instance, &scope),
         // Only a deletion goes on without a valid spec.
         _ => Judgement::new(Reason::KmsRejected, format!("The KMS did not do it: {error}.")),
     };
+    outcome.synced = if observed.task == Task::Delete { plan::blocked(&synced) } else { synced };
 }
 
 /// What the status says of a connection. Hash and fingerprint are those of our last write of credentials.
@@ -148,11 +180,11 @@ fn describe(
 }
 
 /// The last thing before the first write to the KMS: what never reached it is deleted at once.
-async fn add_finalizer(observed: &Observed, outcome: &mut Outcome, context: &Context) -> Result<(), Error> {
+async fn add_finalizer(observed: &Observed, written: &mut Written, context: &Context) -> Result<(), Error> {
     let mut finalizers = observed.object.finalizers().to_vec();
     finalizers.push(CONNECTION_FINALIZER.to_owned());
-    let object = patch_finalizers(observed, outcome.resource_version.as_deref(), &finalizers, context).await?;
-    outcome.resource_version = object.resource_version();
+    let object = patch_finalizers(observed, written.resource_version.as_deref(), &finalizers, context).await?;
+    *written = Written { resource_version: object.resource_version(), finalizer: true };
     Ok(())
 }
 

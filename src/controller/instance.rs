@@ -57,6 +57,7 @@ where
     let current = object.secret().and_then(|secret| context.secrets.get(&secret)).map(|seen| seen.version);
     let due = before.as_ref().is_none_or(|before| {
         before.wanted
+            || before.uid != object.meta().uid
             || before.generation != object.meta().generation
             || before.secret_version != current
             || before.look_again.is_some_and(|at| at <= now)
@@ -68,7 +69,7 @@ where
     let news = before.as_ref().is_none_or(|before| {
         before.judgement != looked.judgement
             || before.kms.as_ref().map(Arc::as_ptr) != looked.kms.as_ref().map(Arc::as_ptr)
-            || before.generation != looked.generation
+            || (&before.uid, before.generation) != (&looked.uid, looked.generation)
     });
     context.instances.note(key.clone(), looked.clone());
     let users = context.users.of(&key);
@@ -91,6 +92,7 @@ async fn look<K: Instance>(
 ) -> Result<Looked, Error> {
     let (spec, namespace) = object.access();
     let mut looked = Looked {
+        uid: object.meta().uid.clone(),
         generation: object.meta().generation,
         secret_version: None,
         content: before.and_then(|before| before.content),
@@ -116,13 +118,14 @@ async fn look<K: Instance>(
             };
             let again =
                 before.is_some_and(|before| before.wanted) || before.and_then(|before| before.content) != Some(content);
-            looked.judgement = match trusted(object, before, &version) {
+            looked.judgement = if trusted(object, before, &version) {
                 // A restart logs nobody in: the first connection that has something to do will.
-                true => InstanceJudgement::authenticated(),
-                false => match kms.authenticate(again).await {
+                InstanceJudgement::authenticated()
+            } else {
+                match kms.authenticate(again).await {
                     Ok(()) => InstanceJudgement::authenticated(),
                     Err(error) => errors::login(&error),
-                },
+                }
             };
             looked.kms = Some(kms);
             looked.content = Some(content);
@@ -167,8 +170,10 @@ async fn read_login<K: Instance>(
     let reference = &auth.secret_ref;
     let secret = Api::<Secret>::namespaced(context.client.clone(), namespace).get_opt(&reference.name).await?;
     let version = secret.as_ref().map(observe::version_of);
-    context.secrets.refer(&Target::Instance(object.key()), object.secret());
-    context.secrets.read(&(namespace.to_owned(), reference.name.clone()), version.as_deref());
+    let target = Target::Instance(object.key());
+    context.secrets.refer(&target, object.secret());
+    let others = context.secrets.read(&target, &(namespace.to_owned(), reference.name.clone()), version.as_deref());
+    others.iter().for_each(|other| context.triggers.look(other));
     let (Some(secret), Some(version)) = (secret, version) else {
         return Ok(Login::Nothing(InstanceJudgement::new(
             InstanceReason::SecretNotFound,

@@ -37,6 +37,8 @@ pub struct Instances {
 /// What the last look at an instance found.
 #[derive(Clone)]
 pub struct Looked {
+    /// Which object that was: one that was deleted and created again is another.
+    pub uid: Option<String>,
     /// Its generation then.
     pub generation: Option<i64>,
     /// The version of its Secret then.

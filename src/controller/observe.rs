@@ -21,6 +21,7 @@ use crate::{
     domain::{
         conditions::{self, Judgement, Reason, types},
         credential::ContentKey,
+        expiry::Declared,
         grants::Denied,
         ownership::Owner,
         schedule::{self, Due, Situation},
@@ -147,6 +148,16 @@ impl Observed {
     /// The key of its Secret.
     pub fn secret_key(&self) -> Option<SecretKey> {
         self.spec.as_ref().ok().map(|spec| (self.namespace.clone(), spec.secret.name.clone()))
+    }
+
+    /// What people declared about the end of the token.
+    pub fn declared(&self) -> Declared<'_> {
+        let secret = self.secret.as_ref();
+        Declared {
+            secret: secret.and_then(|secret| secret.expires_at.as_deref()),
+            annotation: secret.and_then(|secret| secret.annotation.as_deref()),
+            spec: self.spec.as_ref().ok().and_then(|spec| spec.not_after.as_deref()),
+        }
     }
 
     /// What others call it.
@@ -333,7 +344,8 @@ async fn read_secret(observed: &mut Observed, due: Due, context: &Context) -> Re
     let version = secret.as_ref().map(version_of);
     let changed = context.secrets.get(&key).and_then(|seen| seen.changed);
     context.secrets.refer(&observed.target(), Some(key.clone()));
-    context.secrets.read(&key, version.as_deref());
+    let others = context.secrets.read(&observed.target(), &key, version.as_deref());
+    others.iter().for_each(|other| context.triggers.look(other));
     let (Some(secret), Some(version)) = (secret, version) else { return Ok(()) };
     let value = |key: &str| value_of(&secret, key);
     let mut values = SecretValues {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use kube::{Api, ResourceExt, runtime::controller::Action};
 
 use super::{
-    act,
+    act::{self, Written},
     context::Context,
     errors::Error,
-    observe::{self, Observed, Task, has_finalizer},
+    observe::{self, Observed, Task},
     report,
     verify::{self, Verified},
 };
@@ -33,19 +33,19 @@ pub async fn reconcile(object: Arc<BitbucketConnection>, context: &Context) -> R
         Task::Verify(due) => verify::verify(&observed, due, context).await,
         Task::Delete => verify::locate(&observed, context).await,
     };
-    let mut outcome = act::act(&plan(&observed, &verified), &observed, &verified, context).await?;
+    let written = Written::nothing(&observed);
+    let mut outcome = act::act(&plan(&observed, &verified, &written), written, &observed, &verified, context).await?;
     if outcome.name_taken {
         // Whose is the name? If it is ours, the answer to an earlier write was lost, and the plan is another.
         verified.remote = verify::find_by_name(&observed, context).await;
-        let version = outcome.resource_version.take();
-        outcome = act::act(&plan(&observed, &verified), &observed, &verified, context).await?;
-        outcome.resource_version = version;
+        let written = outcome.written;
+        outcome = act::act(&plan(&observed, &verified, &written), written, &observed, &verified, context).await?;
     }
     report::report(&observed, &verified, &outcome, context).await
 }
 
 /// What to do follows from what was observed, and from nothing else.
-fn plan(observed: &Observed, verified: &Verified) -> Plan {
+fn plan(observed: &Observed, verified: &Verified, written: &Written) -> Plan {
     let recorded = observed.object.status.as_ref().and_then(|status| status.connection.as_ref());
     match (&observed.task, &observed.spec) {
         (Task::Delete, _) => plan::deletion(spec::deletion_policy(&observed.object.spec), recorded, &verified.remote),
@@ -56,7 +56,7 @@ fn plan(observed: &Observed, verified: &Verified) -> Plan {
                 token: verified.token.as_ref().unwrap_or(&token::Token::NoSecret),
                 recorded,
                 spec_changed: observed.task == Task::Verify(Due::SpecChanged),
-                finalizer: has_finalizer(&observed.object),
+                finalizer: written.finalizer,
             };
             plan::plan(&wanted, &verified.remote)
         }

@@ -60,20 +60,14 @@ pub async fn report(
     context: &Context,
 ) -> Result<Action, Error> {
     let before = observed.before();
-    // Of a deletion only Synced has news.
-    let deleting = observed.task == Task::Delete;
     let findings = Findings {
         token: verified.token.as_ref(),
         secret_version: observed.secret.as_ref().map(|secret| secret.stands_for.as_str()),
-        declared: verified.declared(observed),
+        declared: observed.declared(),
         synced: outcome.synced.clone(),
         connection: outcome.connection.clone(),
-        intents: &outcome.intents,
-        verified_at: verified.at.or_else(|| match verified.token {
-            Some(crate::domain::token::Token::Asked { .. }) => None,
-            _ if deleting => None,
-            _ => Some(observed.now),
-        }),
+        tells: &outcome.tells,
+        verified_at: verified.at,
         requested: observed.object.reconcile_requested_at(),
     };
     let report = status::report(&pass(observed, &before, Some(findings)));
@@ -83,7 +77,7 @@ pub async fn report(
         context.memory.forget(&observed.uid);
         return Ok(Action::await_change());
     }
-    write(observed, outcome.resource_version.clone(), &report.status, context).await?;
+    write(observed, outcome.written.resource_version.clone(), &report.status, context).await?;
     Ok(next(observed, outcome, &report, context))
 }
 

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt, future};
+use futures::{
+    Stream, StreamExt,
+    future::{self, Either},
+};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -115,7 +118,12 @@ pub async fn run(options: RunOptions) -> Result<(), Error> {
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), namespaces = ?options.namespaces, "starting");
     let (context, queues) = context(&options, &scopes, &served, client.clone(), owner_id, &metrics)?;
-    let mut tasks = watch_all(&client, &scopes, served, &context).await;
+    let mut stopped = stop.clone();
+    let filled = Box::pin(watch_all(&client, &scopes, served, &context));
+    let Either::Left((mut tasks, _)) = future::select(filled, Box::pin(stopped.wait_for(|stop| *stop))).await else {
+        tracing::info!("stopped before the caches were filled");
+        return Ok(());
+    };
     readiness.set_ready();
     tracing::info!("caches are filled");
 

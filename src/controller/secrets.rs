@@ -72,21 +72,12 @@ impl SecretIndex {
         targets
     }
 
-    /// Notes the version of a Secret that was just read.
-    pub fn read(&self, secret: &SecretKey, version: Option<&str>) {
-        let mut inner = self.lock();
-        let same = inner.seen.get(secret).map(|seen| seen.version.as_str()) == version;
-        if same || !inner.dependents.contains_key(secret) {
-            return;
-        }
-        match version {
-            Some(version) => {
-                inner.seen.insert(secret.clone(), Seen { version: version.to_owned(), changed: None });
-            }
-            None => {
-                inner.seen.remove(secret);
-            }
-        }
+    /// Notes the version of a Secret that was just read. Returns who else is to be looked at: the watch, which tells of
+    /// that version later, will find it known.
+    pub fn read(&self, reader: &Target, secret: &SecretKey, version: Option<&str>) -> Vec<Target> {
+        let mut targets = self.watched(secret, version.map(str::to_owned), Some(Instant::now()));
+        targets.retain(|target| target != reader);
+        targets
     }
 
     /// What is known of a Secret; nothing if it isn't there.
@@ -126,8 +117,19 @@ mod tests {
         assert_eq!(index.watched(&key("token"), Some("1".to_owned()), None), [target("payments")]);
         assert_eq!(index.watched(&key("token"), Some("1".to_owned()), None), []);
         assert_eq!(index.watched(&key("token"), None, None), [target("payments")]);
-        index.read(&key("token"), Some("2"));
+        assert_eq!(index.read(&target("payments"), &key("token"), Some("2")), []);
         assert_eq!(index.watched(&key("token"), Some("2".to_owned()), None), [], "the pass that read it knows already");
+    }
+
+    #[test]
+    fn whoever_reads_a_change_before_the_watch_tells_of_it_passes_it_on() {
+        let index = SecretIndex::default();
+        for name in ["a", "b"] {
+            index.refer(&target(name), Some(key("token")));
+        }
+        assert_eq!(index.read(&target("a"), &key("token"), Some("1")), [target("b")]);
+        assert_eq!(index.read(&target("b"), &key("token"), Some("1")), []);
+        assert_eq!(index.read(&target("b"), &key("token"), None), [target("a")]);
     }
 
     #[test]
@@ -136,7 +138,7 @@ mod tests {
         for name in ["a", "b"] {
             index.refer(&target(name), Some(key("token")));
         }
-        index.read(&key("token"), Some("1"));
+        index.watched(&key("token"), Some("1".to_owned()), None);
         index.refer(&target("a"), Some(key("other")));
         assert_eq!(index.watched(&key("token"), Some("2".to_owned()), None), [target("b")]);
         index.refer(&target("b"), None);

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -14,7 +15,8 @@ use crate::{
     domain::{
         credential::{CredentialKey, Credentials, ProcessKey},
         duration::Span,
-        verdict::Verdict,
+        schedule,
+        verdict::{NoVerdict, Verdict},
     },
 };
 
@@ -26,6 +28,23 @@ pub struct Given {
     /// When.
     pub at: Timestamp,
     asked: Instant,
+    outage: Option<Outage>,
+}
+
+/// Attempts that brought no verdict. All objects with equal credentials share them, so that the fleet asks as seldom as
+/// one object would.
+#[derive(Clone, Copy)]
+struct Outage {
+    attempts: u32,
+    /// Before that nobody asks again.
+    until: Instant,
+}
+
+impl Given {
+    /// How long to wait until it is asked again, where there is no verdict.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.outage.map(|outage| outage.until.saturating_duration_since(Instant::now()))
+    }
 }
 
 /// The verdicts of this process. Credentials are known by a keyed hash.
@@ -46,8 +65,8 @@ impl Verdicts {
     }
 
     /// The verdict on credentials: a remembered one that is younger than `interval` and was asked for after
-    /// `not_before`, else Bitbucket's answer now. Whoever waits for an answer shares it, an outage too; an outage is
-    /// remembered for nobody else.
+    /// `not_before`, else Bitbucket's answer now. Whoever waits for an answer shares it. An outage is remembered until
+    /// the next attempt, which is later each time, or when the server says.
     pub async fn get(&self, credentials: &Credentials, interval: Span, not_before: Option<Instant>) -> Given {
         let came = Instant::now();
         let slot = self.slot(credentials.key(&self.key));
@@ -55,14 +74,15 @@ impl Verdicts {
         if let Some(given) = slot.as_ref() {
             let waited_for = given.asked >= came;
             let young = given.at.checked_add(interval.signed()).is_ok_and(|end| end > (self.clock)());
-            let known = young && !matches!(given.verdict, Verdict::Unknown(_));
+            let known = given.outage.map_or(young, |outage| outage.until > came);
             if waited_for || (known && not_before.is_none_or(|moment| given.asked >= moment)) {
                 return given.clone();
             }
         }
         let asked = Instant::now();
         let verdict = self.bitbucket.verify(credentials).await;
-        let given = Given { verdict, at: (self.clock)(), asked };
+        let attempts = slot.as_ref().and_then(|given| given.outage).map_or(0, |outage| outage.attempts);
+        let given = Given { outage: outage(&verdict, attempts, credentials), verdict, at: (self.clock)(), asked };
         *slot = Some(given.clone());
         given
     }
@@ -84,4 +104,15 @@ impl Verdicts {
         }
         Arc::clone(given.entry(key).or_default())
     }
+}
+
+/// What an answer after so many attempts without a verdict means for the next one.
+fn outage(verdict: &Verdict, attempts: u32, credentials: &Credentials) -> Option<Outage> {
+    let Verdict::Unknown(why) = verdict else { return None };
+    let asked_for = match why {
+        NoVerdict::RateLimited { retry_after } => *retry_after,
+        NoVerdict::Unavailable(_) | NoVerdict::Forbidden => None,
+    };
+    let wait = asked_for.unwrap_or_else(|| schedule::backoff(attempts, credentials.email.as_str()));
+    Some(Outage { attempts: attempts.saturating_add(1), until: Instant::now() + wait })
 }

@@ -16,13 +16,12 @@ use crate::{
         conditions::{self, Judgement, Reason, types},
         connection::{KmsConnection, KmsScope},
         credential::{CredentialProblem, Credentials},
-        expiry::Declared,
         ownership::{self, Ownership},
         plan::Remote,
         schedule::Due,
         spec::{self, ConnectionSpec},
         token::{Push, Token},
-        verdict::{NoVerdict, Verdict},
+        verdict::Verdict,
     },
     kms::KmsError,
 };
@@ -71,10 +70,19 @@ pub async fn locate(observed: &Observed, context: &Context) -> Verified {
         (Err(judgement), _) => Remote::Unreadable(judgement.clone()),
         (Ok(_), Err(problem)) => Remote::Unreadable(Judgement::new(Reason::SpecInvalid, problem.to_string())),
         (Ok(access), Ok(scope)) => {
-            find(observed, access, &scope, Some(Instant::now()), &mut verified.retry_after, context).await
+            let not_before = Some(deletion_began(observed));
+            find(observed, access, &scope, not_before, &mut verified.retry_after, context).await
         }
     };
     verified
+}
+
+/// What a deletion relies on is read after it was asked for; objects that are deleted together share it.
+fn deletion_began(observed: &Observed) -> Instant {
+    let asked = observed.object.metadata.deletion_timestamp.as_ref().map_or(observed.now, |time| time.0);
+    let ago = Duration::try_from(observed.now.duration_since(asked)).unwrap_or_default();
+    let now = Instant::now();
+    if observed.memory.uncertain { now } else { now.checked_sub(ago).unwrap_or(now) }
 }
 
 /// After a refused name: whose is it? Ours, if the answer to an earlier write was lost.
@@ -133,9 +141,7 @@ async fn ask_bitbucket(
     } else {
         let not_before = if due == Due::SecretChanged { secret.changed.or(not_before) } else { not_before };
         let given = context.verdicts.get(&credentials, spec.interval, not_before).await;
-        if let Verdict::Unknown(NoVerdict::RateLimited { retry_after }) = &given.verdict {
-            verified.retry_after = *retry_after;
-        }
+        verified.retry_after = given.retry_after();
         if !matches!(given.verdict, Verdict::Unknown(_)) {
             verified.at = Some(given.at);
         }
@@ -226,16 +232,4 @@ fn unreachable(access: &Result<Access, Judgement>) -> Remote {
         Err(judgement) => judgement.clone(),
         Ok(_) => Judgement::not_evaluated("the spec can't be read"),
     })
-}
-
-impl Verified {
-    /// What people declared about the end of the token.
-    pub fn declared<'a>(&self, observed: &'a Observed) -> Declared<'a> {
-        let secret = observed.secret.as_ref();
-        Declared {
-            secret: secret.and_then(|secret| secret.expires_at.as_deref()),
-            annotation: secret.and_then(|secret| secret.annotation.as_deref()),
-            spec: observed.spec.as_ref().ok().and_then(|spec| spec.not_after.as_deref()),
-        }
-    }
 }

@@ -73,7 +73,16 @@ impl fmt::Display for Step {
     }
 }
 
-/// What people are told once all steps are done. It follows from what the status records, not from whether this pass
+/// A step, and what people are told once it is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// What is done.
+    pub step: Step,
+    /// What is told then.
+    pub tells: Vec<Intent>,
+}
+
+/// What people are told. It follows from what the status records, not from whether this pass
 /// or one before a crash wrote: a lost answer loses no event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Intent {
@@ -93,23 +102,44 @@ pub enum Intent {
     /// The connection that was deleted by hand is back.
     Recreated,
     /// The connection is gone.
-    Deleted,
+    Deleted(Identity),
     /// The connection stays.
     Retained {
+        /// Which.
+        connection: Identity,
         /// The KMS couldn't be reached, so the mark is still there.
         with_mark: bool,
     },
     /// The object is gone; the connection lost the mark before and was left alone.
-    LeftAlone,
+    LeftAlone(Identity),
 }
 
-/// Steps in their order, what is told after the last, and what Synced says then.
+/// A connection that the status may not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its id in the KMS.
+    pub id: String,
+    /// Its name there.
+    pub name: String,
+}
+
+impl Identity {
+    fn of(connection: &KmsConnection) -> Self {
+        Self { id: connection.id.clone(), name: connection.name.clone() }
+    }
+
+    fn recorded(connection: &ConnectionStatus) -> Self {
+        Self { id: connection.id.clone(), name: connection.name.clone() }
+    }
+}
+
+/// Steps in their order, what is told, and what Synced says in the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
+    /// What is told of what an earlier pass did.
+    pub tells: Vec<Intent>,
     /// Effects, each done once the one before is.
-    pub steps: Vec<Step>,
-    /// Events.
-    pub intents: Vec<Intent>,
+    pub stages: Vec<Stage>,
     /// The condition Synced, if all goes well.
     pub synced: Judgement,
     /// Whether the connection of the status still is what the KMS holds.
@@ -120,7 +150,7 @@ pub struct Plan {
 
 impl Plan {
     fn nothing(synced: Judgement, holds: bool) -> Self {
-        Self { steps: Vec::new(), intents: Vec::new(), synced, holds, release: false }
+        Self { tells: Vec::new(), stages: Vec::new(), synced, holds, release: false }
     }
 }
 
@@ -207,15 +237,19 @@ fn create(wanted: &Wanted<'_>) -> Plan {
         description: ownership::describe(&spec.description, wanted.owner, Origin::Created),
         scope: spec.scope.clone(),
     };
-    let finalizer = (!wanted.finalizer).then_some(Step::AddFinalizer);
     let intent = if wanted.recorded.is_some() { Intent::Recreated } else { Intent::Created };
+    let create = Stage { step: Step::Create(new), tells: vec![intent] };
     Plan {
-        steps: finalizer.into_iter().chain([Step::Create(new)]).collect(),
-        intents: vec![intent],
+        tells: Vec::new(),
+        stages: finalizer(wanted).into_iter().chain([create]).collect(),
         synced: in_sync(spec),
         holds: false,
         release: false,
     }
+}
+
+fn finalizer(wanted: &Wanted<'_>) -> Option<Stage> {
+    (!wanted.finalizer).then_some(Stage { step: Step::AddFinalizer, tells: Vec::new() })
 }
 
 fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
@@ -224,46 +258,60 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
         Ownership::Ours(origin) => origin,
         Ownership::Another | Ownership::Unmarked => Origin::Created,
     };
-    let description = ownership::describe(&spec.description, wanted.owner, origin);
-    let changes = Changes {
-        name: (connection.name != spec.name).then(|| spec.name.clone()),
-        description: (connection.description.trim() != description).then_some(description),
-    };
+    let described = ownership::describe(&spec.description, wanted.owner, origin);
+    let name = (connection.name != spec.name).then(|| spec.name.clone());
+    let description = (connection.description.trim() != described).then_some(described);
     let need = credentials_need(token, recorded, connection);
     let push = token.push(spec);
-    let credentials = need.is_some() && push == Push::Allowed;
+    let credentials = need.filter(|_| push == Push::Allowed);
 
-    let mut intents = Vec::new();
-    let mut drift = Vec::new();
+    // What differs from the spec although neither the spec nor the Secret changed was changed by somebody else.
     let renamed = recorded.is_some_and(|recorded| recorded.name != spec.name);
-    if changes.name.is_some() && !renamed && recorded.is_some() {
-        drift.push("name");
-    }
-    if changes.description.is_some() && !wanted.spec_changed && recorded.is_some() {
-        drift.push("description");
-    }
-    match need.filter(|_| credentials) {
-        Some(Need::NotRecorded) => intents.push(Intent::Created),
-        Some(Need::NewToken) => intents.push(Intent::Rotated),
-        Some(Need::NewEmail) => intents.push(Intent::Updated),
-        Some(Need::Drift) => drift.push("credentials"),
-        None => {}
-    }
-    let changed_by_spec = renamed || (changes.description.is_some() && wanted.spec_changed);
-    if changed_by_spec && recorded.is_some() && !intents.contains(&Intent::Updated) {
-        intents.push(Intent::Updated);
-    }
-    if !drift.is_empty() {
-        let version = connection.updated_at.clone().unwrap_or_default();
-        intents.push(Intent::DriftCorrected { fields: drift.join(", "), version });
-    }
-
-    let finalizer = (!wanted.finalizer).then_some(Step::AddFinalizer);
-    let update = (changes != Changes::default() || credentials).then(|| Step::Update {
-        id: connection.id.clone(),
-        changes,
-        credentials,
+    let version = connection.updated_at.clone().unwrap_or_default();
+    let drift = |fields: &str| Intent::DriftCorrected { fields: fields.to_owned(), version: version.clone() };
+    let told_of_description = match description {
+        Some(_) if recorded.is_none() => None,
+        Some(_) if wanted.spec_changed => Some(Intent::Updated),
+        Some(_) => Some(drift("description")),
+        None => None,
+    };
+    let told_of_credentials = credentials.map(|need| match need {
+        Need::NotRecorded if recorded.is_some() => Intent::Recreated,
+        Need::NotRecorded => Intent::Created,
+        Need::NewToken => Intent::Rotated,
+        Need::NewEmail => Intent::Updated,
+        Need::Drift => drift("credentials"),
     });
+    let told = match (told_of_description, told_of_credentials) {
+        (Some(Intent::DriftCorrected { .. }), Some(Intent::DriftCorrected { .. })) => {
+            vec![drift("description, credentials")]
+        }
+        (Some(one), Some(other)) if one == other => vec![one],
+        (one, other) => one.into_iter().chain(other).collect(),
+    };
+    let told_of_name = match (&name, renamed) {
+        (Some(_), true) => Some(Intent::Updated),
+        (Some(_), false) if recorded.is_some() => Some(drift("name")),
+        _ => None,
+    };
+    let update = |name, description, credentials| Step::Update {
+        id: connection.id.clone(),
+        changes: Changes { name, description },
+        credentials,
+    };
+    let mut stages: Vec<_> = finalizer(wanted).into_iter().collect();
+    if description.is_some() || credentials.is_some() {
+        stages.push(Stage { step: update(None, description, credentials.is_some()), tells: told });
+    }
+    // A name of its own request: one that is taken must not keep a new token out.
+    let tells = match (&name, renamed) {
+        // The rename took effect, though its answer was lost.
+        (None, true) => vec![Intent::Updated],
+        _ => Vec::new(),
+    };
+    if name.is_some() {
+        stages.push(Stage { step: update(name, None, false), tells: told_of_name.into_iter().collect() });
+    }
     let synced = match (need, push) {
         (Some(_), Push::Refused) => Judgement::new(
             Reason::CredentialsNotPushed,
@@ -275,7 +323,7 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
         ),
         _ => in_sync(spec),
     };
-    Plan { steps: finalizer.into_iter().chain(update).collect(), intents, synced, holds: true, release: false }
+    Plan { tells, stages, synced, holds: true, release: false }
 }
 
 /// Why the credentials in the KMS are not those of the Secret.
@@ -300,7 +348,9 @@ fn credentials_need(token: &Token, recorded: Option<&ConnectionStatus>, connecti
         Token::Invalid(_) => return Some(Need::NewToken),
         Token::NoSecret | Token::NoKey(_) => return None,
     };
-    let Some(recorded) = recorded else { return Some(Need::NotRecorded) };
+    let Some(recorded) = recorded.filter(|recorded| recorded.id == connection.id) else {
+        return Some(Need::NotRecorded);
+    };
     let drifted = match (&recorded.credentials_hash, &connection.credentials_hash) {
         (Some(ours), Some(theirs)) => ours != theirs,
         // Servers without hashes leave nothing to compare.
@@ -318,29 +368,39 @@ fn credentials_need(token: &Token, recorded: Option<&ConnectionStatus>, connecti
 
 /// Plans for an object that is being deleted.
 pub fn deletion(policy: DeletionPolicy, recorded: Option<&ConnectionStatus>, remote: &Remote) -> Plan {
-    let done = |steps: Vec<Step>, intent: Option<Intent>| Plan {
-        steps,
-        intents: intent.into_iter().collect(),
-        synced: Judgement::not_evaluated("the object is being deleted"),
-        holds: false,
-        release: true,
+    let done = |step: Option<Step>, intent: Option<Intent>| {
+        let (tells, stages) = match step {
+            Some(step) => (Vec::new(), vec![Stage { step, tells: intent.into_iter().collect() }]),
+            None => (intent.into_iter().collect(), Vec::new()),
+        };
+        let synced = Judgement::not_evaluated("the object is being deleted");
+        Plan { tells, stages, synced, holds: false, release: true }
     };
     match (policy, remote) {
         (DeletionPolicy::Delete, Remote::Ours(connection)) => {
-            done(vec![Step::Delete { id: connection.id.clone() }], Some(Intent::Deleted))
+            done(Some(Step::Delete { id: connection.id.clone() }), Some(Intent::Deleted(Identity::of(connection))))
         }
         (DeletionPolicy::Retain, Remote::Ours(connection)) => {
             let description = ownership::without_mark(&connection.description).to_owned();
             let changes = Changes { name: None, description: Some(description) };
             let strip = Step::Update { id: connection.id.clone(), changes, credentials: false };
-            done(vec![strip], Some(Intent::Retained { with_mark: false }))
+            done(Some(strip), Some(Intent::Retained { connection: Identity::of(connection), with_mark: false }))
         }
-        (_, Remote::Absent | Remote::NameTaken) => done(vec![], recorded.map(|_| Intent::Deleted)),
-        (DeletionPolicy::Retain, Remote::NotOurs(..)) => done(vec![], Some(Intent::Retained { with_mark: false })),
-        (DeletionPolicy::Delete, Remote::NotOurs(..)) => done(vec![], Some(Intent::LeftAlone)),
-        (DeletionPolicy::Retain, Remote::Unreadable(_) | Remote::Ambiguous | Remote::HostChanged) => {
-            done(vec![], Some(Intent::Retained { with_mark: true }))
+        // A pass before a crash deleted it, or somebody else did.
+        (DeletionPolicy::Delete, Remote::Absent | Remote::NameTaken) => {
+            done(None, recorded.map(|recorded| Intent::Deleted(Identity::recorded(recorded))))
         }
+        (DeletionPolicy::Retain, Remote::Absent | Remote::NameTaken) => done(None, None),
+        (DeletionPolicy::Retain, Remote::NotOurs(connection, _)) => {
+            done(None, Some(Intent::Retained { connection: Identity::of(connection), with_mark: false }))
+        }
+        (DeletionPolicy::Delete, Remote::NotOurs(connection, _)) => {
+            done(None, Some(Intent::LeftAlone(Identity::of(connection))))
+        }
+        (DeletionPolicy::Retain, Remote::Unreadable(_) | Remote::Ambiguous | Remote::HostChanged) => done(
+            None,
+            recorded.map(|recorded| Intent::Retained { connection: Identity::recorded(recorded), with_mark: true }),
+        ),
         (DeletionPolicy::Delete, Remote::Unreadable(judgement)) => Plan::nothing(blocked(judgement), true),
         (DeletionPolicy::Delete, Remote::Ambiguous) => Plan::nothing(
             blocked(&Judgement::new(
@@ -388,4 +448,261 @@ pub fn name_conflict(spec: &ConnectionSpec) -> Judgement {
             spec.name, spec.scope
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        credential::Credentials,
+        ownership::OwnerId,
+        scopes,
+        verdict::{Accepted, NoVerdict, Refusal, Verdict},
+    };
+    use serde_json::json;
+
+    const ID: &str = "11111111-1111-4111-8111-111111111111";
+
+    fn spec() -> ConnectionSpec {
+        let raw = json!({
+            "projectId": "7ffbb072-2575-495a-b5b0-127f88caef78",
+            "secretRef": {"name": "bitbucket-token"},
+            "description": "Payments",
+            "scopes": {"additional": ["read:repository:bitbucket"]},
+        });
+        super::super::spec::validate("payments", &serde_json::from_value(raw).expect("a spec")).expect("a good spec")
+    }
+
+    fn owner() -> Owner {
+        Owner::of(&OwnerId::new("cluster").expect("good id"), "team-a", "payments")
+    }
+
+    fn credentials(token: &str) -> Credentials {
+        Credentials::parse("bot@example.com", token).expect("good values")
+    }
+
+    fn asked(token: &str, verdict: Verdict) -> Token {
+        let fingerprint = credentials(token).fingerprint(&OwnerId::new("cluster").expect("good id"));
+        Token::Asked { verdict, fingerprint, email: "bot@example.com".to_owned() }
+    }
+
+    fn good(token: &str) -> Token {
+        let granted = Some(scopes::parse_header("read:user, read:repository"));
+        asked(token, Verdict::Accepted(Accepted { granted, ..Accepted::default() }))
+    }
+
+    /// What the KMS holds after a creation with the token `one`.
+    fn held() -> KmsConnection {
+        KmsConnection {
+            id: ID.to_owned(),
+            name: "payments".to_owned(),
+            description: ownership::describe("Payments", &owner(), Origin::Created),
+            app: "bitbucket".to_owned(),
+            org_id: None,
+            project_id: Some("7ffbb072-2575-495a-b5b0-127f88caef78".to_owned()),
+            email: Some("bot@example.com".to_owned()),
+            credentials_hash: Some("hash-1".to_owned()),
+            updated_at: Some("then".to_owned()),
+        }
+    }
+
+    /// What the status tells after a creation with the token `one`.
+    fn recorded() -> ConnectionStatus {
+        let fingerprint = credentials("one").fingerprint(&OwnerId::new("cluster").expect("good id"));
+        ConnectionStatus {
+            id: ID.to_owned(),
+            name: "payments".to_owned(),
+            credentials_hash: Some("hash-1".to_owned()),
+            token_fingerprint: Some(fingerprint.to_string()),
+            ..ConnectionStatus::default()
+        }
+    }
+
+    /// Steps, what is told, and the reason of Synced, as a test reads them.
+    fn shown(plan: &Plan) -> (Vec<String>, Vec<Intent>, Reason) {
+        let steps = plan.stages.iter().map(|stage| stage.step.to_string()).collect();
+        let tells = plan.tells.iter().chain(plan.stages.iter().flat_map(|stage| &stage.tells)).cloned().collect();
+        (steps, tells, plan.synced.reason)
+    }
+
+    fn planned(
+        token: &Token,
+        recorded: Option<&ConnectionStatus>,
+        remote: &Remote,
+    ) -> (Vec<String>, Vec<Intent>, Reason) {
+        let (spec, owner) = (spec(), owner());
+        let finalizer = recorded.is_some();
+        shown(&plan(&Wanted { spec: &spec, owner: &owner, token, recorded, spec_changed: false, finalizer }, remote))
+    }
+
+    fn drift(fields: &str) -> Intent {
+        Intent::DriftCorrected { fields: fields.to_owned(), version: "then".to_owned() }
+    }
+
+    #[test]
+    fn a_good_token_makes_a_connection_and_another_does_not() {
+        let (create, created) =
+            (vec!["add finalizer".to_owned(), "create connection".to_owned()], vec![Intent::Created]);
+        assert_eq!(planned(&good("one"), None, &Remote::Absent), (create, created, Reason::InSync));
+        for token in [
+            Token::NoSecret,
+            asked("one", Verdict::Refused(Refusal::InvalidOrExpired)),
+            asked("one", Verdict::Unknown(NoVerdict::Forbidden)),
+            asked("one", Verdict::Accepted(Accepted::default())),
+        ] {
+            assert_eq!(planned(&token, None, &Remote::Absent), (vec![], vec![], Reason::NotEvaluated), "{token:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_step_is_left_alone() {
+        let quiet = (vec![], vec![], Reason::InSync);
+        assert_eq!(planned(&good("one"), Some(&recorded()), &Remote::Ours(held())), quiet);
+        let older = KmsConnection { credentials_hash: None, email: None, ..held() };
+        assert_eq!(planned(&good("one"), Some(&recorded()), &Remote::Ours(older)), quiet, "servers that tell less");
+        let revoked = asked("one", Verdict::Refused(Refusal::InvalidOrExpired));
+        assert_eq!(planned(&revoked, Some(&recorded()), &Remote::Ours(held())), quiet, "the same token, revoked");
+        assert_eq!(planned(&Token::NoSecret, Some(&recorded()), &Remote::Ours(held())), quiet);
+    }
+
+    #[test]
+    fn a_new_token_replaces_the_old_one_only_if_it_is_good() {
+        let replaced = (vec!["update credentials".to_owned()], vec![Intent::Rotated], Reason::InSync);
+        assert_eq!(planned(&good("two"), Some(&recorded()), &Remote::Ours(held())), replaced);
+        for (token, reason) in [
+            (asked("two", Verdict::Refused(Refusal::AppPassword)), Reason::CredentialsNotPushed),
+            (asked("two", Verdict::Unknown(NoVerdict::Forbidden)), Reason::CredentialsNotVerified),
+            (Token::Invalid(crate::domain::credential::CredentialProblem::NotAnEmail), Reason::CredentialsNotPushed),
+        ] {
+            assert_eq!(
+                planned(&token, Some(&recorded()), &Remote::Ours(held())),
+                (vec![], vec![], reason),
+                "{token:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn drift_is_corrected_and_named() {
+        let other = |change: fn(&mut KmsConnection)| {
+            let mut connection = held();
+            change(&mut connection);
+            Remote::Ours(connection)
+        };
+        let table = [
+            (other(|it| it.name = "renamed".to_owned()), vec!["update name"], vec![drift("name")]),
+            (
+                other(|it| it.description = it.description.replace("Payments", "Other")),
+                vec!["update description"],
+                vec![drift("description")],
+            ),
+            (
+                other(|it| it.credentials_hash = Some("hash-2".to_owned())),
+                vec!["update credentials"],
+                vec![drift("credentials")],
+            ),
+            (
+                other(|it| {
+                    it.description = it.description.replace("Payments", "Other");
+                    it.credentials_hash = Some("hash-2".to_owned());
+                }),
+                vec!["update description, credentials"],
+                vec![drift("description, credentials")],
+            ),
+        ];
+        for (remote, steps, tells) in table {
+            let steps = steps.into_iter().map(str::to_owned).collect();
+            assert_eq!(planned(&good("one"), Some(&recorded()), &remote), (steps, tells, Reason::InSync), "{remote:?}");
+        }
+        assert_eq!(planned(&good("one"), Some(&recorded()), &Remote::Absent).1, [Intent::Recreated]);
+    }
+
+    #[test]
+    fn a_bad_token_does_not_keep_other_drift_from_being_corrected() {
+        let connection = KmsConnection { name: "renamed".to_owned(), ..held() };
+        let bad = asked("two", Verdict::Refused(Refusal::InvalidOrExpired));
+        let (steps, tells, reason) = planned(&bad, Some(&recorded()), &Remote::Ours(connection));
+        assert_eq!(
+            (steps, tells, reason),
+            (vec!["update name".to_owned()], vec![drift("name")], Reason::CredentialsNotPushed)
+        );
+    }
+
+    #[test]
+    fn a_lost_answer_loses_neither_credentials_nor_the_event() {
+        // The connection was made, and the status doesn't know.
+        let (steps, tells, _) = planned(&good("one"), None, &Remote::Ours(held()));
+        assert_eq!((steps.last().map(String::as_str), tells), (Some("update credentials"), vec![Intent::Created]));
+        // It was made again after somebody deleted it, and the status tells of the old one.
+        let old = ConnectionStatus { id: "old".to_owned(), ..recorded() };
+        assert_eq!(planned(&good("one"), Some(&old), &Remote::Ours(held())).1, [Intent::Recreated]);
+        // It was renamed, and the status tells of the old name.
+        let old = ConnectionStatus { name: "old".to_owned(), ..recorded() };
+        assert_eq!(
+            planned(&good("one"), Some(&old), &Remote::Ours(held())),
+            (vec![], vec![Intent::Updated], Reason::InSync)
+        );
+    }
+
+    #[test]
+    fn a_taken_name_keeps_no_token_out() {
+        let old = ConnectionStatus { name: "old".to_owned(), ..recorded() };
+        let connection = KmsConnection { name: "old".to_owned(), ..held() };
+        let (steps, tells, _) = planned(&good("two"), Some(&old), &Remote::Ours(connection));
+        assert_eq!(steps, ["update credentials", "update name"]);
+        assert_eq!(tells, [Intent::Rotated, Intent::Updated]);
+    }
+
+    #[test]
+    fn what_is_not_ours_is_not_touched() {
+        for (remote, reason) in [
+            (Remote::NotOurs(held(), Ownership::Unmarked), Reason::OwnershipMarkMissing),
+            (Remote::NotOurs(held(), Ownership::Another), Reason::OwnedByAnother),
+            (Remote::Ambiguous, Reason::OwnershipAmbiguous),
+            (Remote::NameTaken, Reason::NameConflict),
+            (Remote::HostChanged, Reason::KmsChanged),
+            (Remote::Unreadable(Judgement::new(Reason::KmsUnavailable, "down")), Reason::KmsUnavailable),
+        ] {
+            assert_eq!(planned(&good("two"), Some(&recorded()), &remote), (vec![], vec![], reason));
+        }
+    }
+
+    #[test]
+    fn deletion_ends_or_says_what_blocks_it() {
+        use DeletionPolicy::{Delete, Retain};
+        let me = || Identity { id: ID.to_owned(), name: "payments".to_owned() };
+        let retained = |with_mark| vec![Intent::Retained { connection: me(), with_mark }];
+        let down = || Remote::Unreadable(Judgement::new(Reason::KmsUnavailable, "The KMS is down."));
+        let denied = || Remote::Unreadable(Judgement::new(Reason::KmsPermissionDenied, "Not allowed."));
+        let unmarked = || Remote::NotOurs(held(), Ownership::Unmarked);
+        let table = [
+            (Delete, Remote::Ours(held()), vec!["delete connection"], vec![Intent::Deleted(me())], true),
+            (Delete, Remote::Absent, vec![], vec![Intent::Deleted(me())], true),
+            (Delete, unmarked(), vec![], vec![Intent::LeftAlone(me())], true),
+            (Delete, down(), vec![], vec![], false),
+            (Delete, denied(), vec![], vec![], false),
+            (Delete, Remote::Ambiguous, vec![], vec![], false),
+            (Delete, Remote::HostChanged, vec![], vec![], false),
+            (Retain, Remote::Ours(held()), vec!["update description"], retained(false), true),
+            (Retain, Remote::Absent, vec![], vec![], true),
+            (Retain, unmarked(), vec![], retained(false), true),
+            (Retain, down(), vec![], retained(true), true),
+            (Retain, Remote::HostChanged, vec![], retained(true), true),
+        ];
+        for (policy, remote, steps, tells, release) in table {
+            let plan = deletion(policy, Some(&recorded()), &remote);
+            let (shown_steps, shown_tells, reason) = shown(&plan);
+            assert_eq!(
+                (shown_steps, shown_tells),
+                (steps.iter().map(|step| (*step).to_owned()).collect(), tells),
+                "{policy:?} {remote:?}"
+            );
+            assert_eq!(plan.release, release, "{policy:?} {remote:?}");
+            if !release {
+                assert!(plan.synced.message.contains("spec.deletionPolicy: Retain"), "the way out");
+                let outage = matches!(&remote, Remote::Unreadable(why) if why.reason == Reason::KmsUnavailable);
+                assert_eq!(reason, if outage { Reason::KmsUnavailable } else { Reason::DeletionBlocked });
+            }
+        }
+    }
 }

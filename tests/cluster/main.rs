@@ -10,4 +10,6 @@ mod harness;
 mod lifecycle;
 mod ownership;
 mod rotation;
+mod scale;
 mod schema;
+mod story;

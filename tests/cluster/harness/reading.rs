@@ -4,7 +4,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use serde::Serialize;
 
-use super::tenant::Tenant;
+use super::{PATIENCE, PAUSE, tenant::Tenant};
 
 /// Status, reason and message of a condition; three empty texts if it isn't there.
 pub fn condition(object: &impl Serialize, kind: &str) -> (String, String, String) {
@@ -65,6 +65,21 @@ impl Tenant {
         let (status, text) = answer.unwrap_or_else(|| panic!("no metrics\n{}", self.process().tail()));
         assert_eq!(status, 200, "metrics: {text}");
         Metrics(text)
+    }
+
+    /// Asks for the metrics until this holds; nothing else tells when. `what` ends the sentence "the metrics …".
+    pub async fn until_metrics(&self, what: &str, holds: impl Fn(&Metrics) -> bool) -> Metrics {
+        let asked = async {
+            loop {
+                let metrics = self.metrics().await;
+                if holds(&metrics) {
+                    return metrics;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        let found = tokio::time::timeout(PATIENCE, asked).await;
+        found.unwrap_or_else(|_| panic!("it isn't so that the metrics {what}\n{}", self.process().tail()))
     }
 
     /// All that the operator has logged.

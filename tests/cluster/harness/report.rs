@@ -44,8 +44,7 @@ impl Tenant {
 async fn list<K: Kind + Serialize>(api: Api<K>) -> Vec<Value> {
     let objects = api.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
     let mut values: Vec<Value> = objects.iter().filter_map(|object| serde_json::to_value(object).ok()).collect();
-    for (object, value) in objects.iter().zip(&mut values) {
-        let _ = object;
+    for value in &mut values {
         value["kind"] = Value::from(K::kind(&()).into_owned());
         if let Some(metadata) = value["metadata"].as_object_mut() {
             metadata.remove("managedFields");

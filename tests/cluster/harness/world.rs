@@ -9,7 +9,11 @@ use bitbucket_connection_operator::{
 use sim::{Bitbucket, Kms, Token};
 
 use super::{
+<<<<<<< HEAD
     CLIENT_ID, CLIENT_SECRET, EMAIL, Operator, PROJECT, SECRET, TOKEN,
+=======
+    CLIENT_ID, CLIENT_SECRET, EMAIL, Operator, PATIENCE, PAUSE, PROJECT, TOKEN,
+>>>>>>> main
     plane::Plane,
     rights,
     tenant::Tenant,
@@ -169,9 +173,25 @@ impl World {
         self.tenant.in_namespace(name)
     }
 
-    /// All that the operator's replicas changed in the API server since the beginning, or tried to.
+    /// All that the operator's replicas changed in the API server since the beginning, or tried to. The API server notes
+    /// a write a moment after a watch may have shown it: see [`World::api_writes_until`].
     pub fn api_writes(&self) -> Vec<Write> {
         writes::of_user(&self.plane.control_plane.audit_log(), &self.user)
+    }
+
+    /// Asks until this holds for the operator's writes, and returns them; nothing tells when one is noted.
+    pub async fn api_writes_until(&self, holds: impl Fn(&[Write]) -> bool) -> Vec<Write> {
+        let noted = async {
+            loop {
+                let writes = self.api_writes();
+                if holds(&writes) {
+                    return writes;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        let noted = tokio::time::timeout(PATIENCE, noted).await;
+        noted.unwrap_or_else(|_| panic!("the operator wrote otherwise: {:#?}", self.api_writes()))
     }
 
     /// The control plane: kubectl, restarts, outages (only of an own one, as others use the shared one too).
