@@ -1,6 +1,6 @@
 //! What somebody changes in the KMS is put back and told; where nothing changed, nothing is done.
 
-use bitbucket_connection_operator::api::BitbucketConnection;
+use bitbucket_connection_operator::api::{BitbucketConnection, KmsInstance};
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 use sim::{Caller, Connection, Match};
@@ -40,11 +40,11 @@ async fn what_somebody_changed_is_put_back_and_told_once() {
         (edit(|row| row.write_credentials(EMAIL, TOKEN)), "credentials", json!({"credentials": credentials})),
         (
             edit(|row| {
-                row.name = "other".to_owned();
+                row.description = row.description.as_ref().map(|text| format!("Mine {text}"));
                 row.write_credentials(EMAIL, "ATATT3x-of-somebody");
             }),
-            "name, credentials",
-            json!({"name": "payments", "credentials": credentials}),
+            "description, credentials",
+            json!({"description": row.description, "credentials": credentials}),
         ),
     ];
     for (at, (edit, fields, body)) in table.iter().enumerate() {
@@ -105,6 +105,13 @@ async fn a_server_without_hashes_shows_no_drift_where_there_is_none() {
     assert_eq!(world.event_reasons("payments").await, ["ConnectionCreated"]);
 }
 
+/// The instance counts its connections a moment after the first has come, and writes that down.
+async fn until_counted(world: &World) {
+    let counted = |instance: &KmsInstance| instance.status.as_ref().is_some_and(|status| status.connections == Some(1));
+    world.until_instance("kms", "counts its connection", counted).await;
+    world.api_writes_until(|all| all.iter().any(|write| write.resource == "bitbucketconnections/status")).await;
+}
+
 /// Parts of a status that a look without findings leaves as they are.
 fn lasting(bbc: &BitbucketConnection) -> Value {
     let mut status = serde_json::to_value(&bbc.status).expect("a status");
@@ -118,6 +125,7 @@ fn lasting(bbc: &BitbucketConnection) -> Value {
 async fn where_nothing_changed_nothing_is_written() {
     let world = World::start().await;
     let before = world.ready_connection("payments").await;
+    until_counted(&world).await;
     let row = world.row("payments");
     world.kms.clear_journal();
     world.bitbucket.clear_journal();
@@ -127,7 +135,8 @@ async fn where_nothing_changed_nothing_is_written() {
     assert_eq!((world.kms.writes(), world.kms.lists(), world.kms.gets(), world.kms.logins()), (0, 1, 0, 0));
     assert_eq!(world.bitbucket.calls_by(Caller::Operator), 1);
     assert_eq!(world.row("payments"), row);
-    let written: Vec<_> = world.api_writes().into_iter().skip(writes).map(|write| write.resource).collect();
+    let written = world.api_writes_until(|all| all.len() > writes).await;
+    let written: Vec<_> = written[writes..].iter().map(|write| write.resource.as_str()).collect();
     assert_eq!(written, ["bitbucketconnections/status"], "the answer to the trigger, in one write");
 }
 
@@ -136,11 +145,7 @@ async fn touching_without_changing_costs_no_call() {
     let world = World::start().await;
     let before = world.ready_connection("payments").await;
     let passes = async || world.metrics().await.value(PASSES, &[]).unwrap_or_default();
-    // The instance counts its connections a moment later; that pass isn't counted, but writes.
-    world.until_instance("kms", "counts its connection", |instance| {
-        instance.status.as_ref().is_some_and(|status| status.connections == Some(1))
-    })
-    .await;
+    until_counted(&world).await;
     world.kms.clear_journal();
     world.bitbucket.clear_journal();
     let (writes, already) = (world.api_writes().len(), passes().await);
@@ -163,7 +168,8 @@ async fn touching_without_changing_costs_no_call() {
     world.request_reconcile("payments").await;
     assert_eq!(world.kms.journal().len(), 1, "the list that was requested");
     assert_eq!(world.bitbucket.journal().len(), 1, "the question that was requested");
-    let written: Vec<_> = world.api_writes().into_iter().skip(writes).map(|write| write.resource).collect();
+    let written = world.api_writes_until(|all| all.len() > writes).await;
+    let written: Vec<_> = written[writes..].iter().map(|write| write.resource.as_str()).collect();
     assert_eq!(written, ["bitbucketconnections/status"], "the answer to the trigger");
     assert_eq!(lasting(&before), lasting(&world.get("payments").await));
     assert_eq!(world.event_reasons("payments").await, ["ConnectionCreated"]);

@@ -44,10 +44,7 @@ pub use self::{
     plane::{Plane, install_crypto},
     reading::{Metrics, assert_says, condition, conditions},
     tenant::Tenant,
-<<<<<<< HEAD
     waiting::in_time,
-=======
->>>>>>> main
     world::{Builder, World, needed_by},
     writes::Write,
 };

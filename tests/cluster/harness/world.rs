@@ -9,11 +9,7 @@ use bitbucket_connection_operator::{
 use sim::{Bitbucket, Kms, Token};
 
 use super::{
-<<<<<<< HEAD
-    CLIENT_ID, CLIENT_SECRET, EMAIL, Operator, PROJECT, SECRET, TOKEN,
-=======
-    CLIENT_ID, CLIENT_SECRET, EMAIL, Operator, PATIENCE, PAUSE, PROJECT, TOKEN,
->>>>>>> main
+    CLIENT_ID, CLIENT_SECRET, EMAIL, Operator, PATIENCE, PAUSE, PROJECT, SECRET, TOKEN,
     plane::Plane,
     rights,
     tenant::Tenant,
