@@ -16,7 +16,7 @@ use serde_json::json;
 use super::{
     context::{Context, FIELD_MANAGER},
     errors::{self, Error},
-    instances::{Instance, Looked},
+    instances::{Call, Instance, Looked},
     observe,
     triggers::{InstanceKey, Target},
 };
@@ -56,7 +56,7 @@ where
     let before = context.instances.looked(&key);
     let current = object.secret().and_then(|secret| context.secrets.get(&secret)).map(|seen| seen.version);
     let due = before.as_ref().is_none_or(|before| {
-        before.wanted
+        before.call != Call::None
             || before.uid != object.meta().uid
             || before.generation != object.meta().generation
             || before.secret_version != current
@@ -100,7 +100,7 @@ async fn look<K: Instance>(
         kms: before.and_then(|before| before.kms.clone()),
         attempts: before.map_or(0, |before| before.attempts),
         look_again: None,
-        wanted: false,
+        call: Call::None,
     };
     // The host comes first: one that isn't allowed never sees a byte of a Secret.
     let login = match host::check(spec.host.as_deref(), &context.allowed_hosts) {
@@ -116,8 +116,9 @@ async fn look<K: Instance>(
                 Some(kms) => kms,
                 None => client(&spec, client_id, client_secret, context),
             };
-            let again =
-                before.is_some_and(|before| before.wanted) || before.and_then(|before| before.content) != Some(content);
+            // A refusal is remembered; a person, other credentials and time have them tried again, a connection that
+            // met the refusal does not.
+            let again = before.is_none_or(|before| before.call != Call::Failed || before.content != Some(content));
             looked.judgement = if trusted(object, before, &version) {
                 // A restart logs nobody in: the first connection that has something to do will.
                 InstanceJudgement::authenticated()

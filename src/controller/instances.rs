@@ -53,8 +53,19 @@ pub struct Looked {
     pub attempts: u32,
     /// When to look again, unless something changes before.
     pub look_again: Option<Timestamp>,
-    /// Somebody wants it looked at now.
-    pub wanted: bool,
+    /// Whether somebody has it looked at before that.
+    pub call: Call,
+}
+
+/// Why an instance is looked at before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// It isn't.
+    None,
+    /// A connection could not log in. The refusal is known; the KMS isn't asked again: it locks an identity after three.
+    Failed,
+    /// A person asked for it.
+    Wanted,
 }
 
 /// A KmsInstance or ClusterKmsInstance, whichever.
@@ -202,16 +213,24 @@ impl Instances {
 
     /// Wants an instance looked at, if it is known; returns whether that is new.
     pub fn want(&self, key: &InstanceKey) -> bool {
-        self.lock().get_mut(key).is_some_and(|looked| !std::mem::replace(&mut looked.wanted, true))
+        self.lock().get_mut(key).is_some_and(|looked| std::mem::replace(&mut looked.call, Call::Wanted) != Call::Wanted)
     }
 
     /// Notes that a connection could not log in; returns whether the instance must be looked at, because that is news.
     pub fn failed(&self, key: &InstanceKey, error: &LoginError) -> bool {
         let judgement = errors::login(error);
         self.lock().get_mut(key).is_some_and(|looked| {
-            let news = looked.judgement.reason != judgement.reason;
-            news && !std::mem::replace(&mut looked.wanted, true)
+            let news = looked.judgement.reason != judgement.reason && looked.call == Call::None;
+            if news {
+                looked.call = Call::Failed;
+            }
+            news
         })
+    }
+
+    /// Forgets an instance that is gone and that no connection needs any more.
+    pub fn forget(&self, key: &InstanceKey) {
+        self.lock().remove(key);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<InstanceKey, Looked>> {

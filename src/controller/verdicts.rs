@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::context::Clock;
+use super::clock::Clock;
 use crate::{
     bitbucket::Bitbucket,
     domain::{

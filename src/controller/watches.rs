@@ -150,6 +150,9 @@ where
             Event::Delete(object) => {
                 context.secrets.refer(&Target::Instance(object.key()), None);
                 news.extend(context.users.of(&object.key()));
+                if news.is_empty() {
+                    context.instances.forget(&object.key());
+                }
             }
             Event::InitDone => news.append(&mut relisted),
         }

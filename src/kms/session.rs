@@ -10,7 +10,8 @@ use tokio::{sync::Mutex, time::Instant};
 
 use super::error::LoginError;
 
-/// How long refused credentials are not tried again: as long as the KMS locks an identity after three failures.
+/// How long refused credentials are not tried again: as long as the KMS locks an identity after three failures. A login
+/// that met such a lock is no failure that counts, and the lock may end sooner.
 const REFUSAL_HOLD: Duration = Duration::from_mins(5);
 /// How long a session that was refused although it was new keeps others from logging in.
 const CONDEMNED_HOLD: Duration = Duration::from_secs(30);
@@ -142,12 +143,11 @@ fn fresh_for(expires_in: u64) -> Option<Duration> {
 fn hold(failure: &LoginError) -> Option<Duration> {
     match failure {
         LoginError::InvalidCredentials
-        | LoginError::Locked
         | LoginError::SecretExpired
         | LoginError::UsageLimitReached
         | LoginError::Refused { .. } => Some(REFUSAL_HOLD),
         LoginError::RateLimited { retry_after } => *retry_after,
-        LoginError::NotOffered | LoginError::Unavailable { .. } => None,
+        LoginError::Locked | LoginError::NotOffered | LoginError::Unavailable { .. } => None,
     }
 }
 
