@@ -18,7 +18,7 @@ use super::{
 use crate::{
     api::BitbucketConnection,
     domain::{
-        plan::{self, Plan, Wanted},
+        plan::{self, Plan, Remote, Wanted},
         schedule::Due,
         spec, token,
     },
@@ -38,6 +38,12 @@ pub async fn reconcile(object: Arc<BitbucketConnection>, context: &Context) -> R
     if outcome.name_taken {
         // Whose is the name? If it is ours, the answer to an earlier write was lost, and the plan is another.
         verified.remote = verify::find_by_name(&observed, context).await;
+        let written = outcome.written;
+        outcome = act::act(&plan(&observed, &verified, &written), written, &observed, &verified, context).await?;
+    }
+    if let Some(why) = outcome.kept_by.take() {
+        // The KMS didn't do it: whether the object may go all the same is for its policy to say.
+        (verified.remote, verified.retry_after) = (Remote::Unreadable(why), outcome.retry_after);
         let written = outcome.written;
         outcome = act::act(&plan(&observed, &verified, &written), written, &observed, &verified, context).await?;
     }

@@ -107,7 +107,7 @@ pub enum Intent {
     Retained {
         /// Which.
         connection: Identity,
-        /// The KMS couldn't be reached, so the mark is still there.
+        /// The KMS couldn't be reached or refused, so the mark is still there.
         with_mark: bool,
     },
     /// The object is gone; the connection lost the mark before and was left alone.
@@ -421,7 +421,7 @@ pub fn deletion(policy: DeletionPolicy, recorded: Option<&ConnectionStatus>, rem
 
 /// What a deletion says that can't go on: an outage passes by itself, anything else needs a person. Both are told the
 /// one edit that frees the object.
-pub fn blocked(why: &Judgement) -> Judgement {
+fn blocked(why: &Judgement) -> Judgement {
     const WAY_OUT: &str = "To let this object go and leave the connection in the KMS, set spec.deletionPolicy: Retain.";
     let message = format!("The connection in the KMS can't be deleted. {} {WAY_OUT}", why.message);
     let outage = why.reason.class() == Some(super::conditions::Class::Transient);

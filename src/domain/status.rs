@@ -333,7 +333,7 @@ fn intents(pass: &Pass<'_>, status: &BitbucketConnectionStatus) -> Vec<Announcem
             EventReason::ConnectionRetained,
             id,
             format!(
-                "The connection {name} stays in the KMS. The KMS couldn't be reached, so its description still bears the mark of this object."
+                "The connection {name} stays in the KMS. Its description could not be changed there, so it still bears the mark of this object."
             ),
         ),
         Intent::LeftAlone(Identity { id, name }) => Announcement::new(
