@@ -20,7 +20,7 @@ use crate::{
         conditions::{Judgement, Reason},
         connection::KmsConnection,
         ownership::{self, Origin, Ownership},
-        plan::{Intent, Plan, Remote, Stage, Step},
+        plan::{self, Intent, Plan, Remote, Stage, Step},
         spec,
         token::Token,
     },
@@ -139,8 +139,9 @@ async fn failed(
     }
     outcome.name_taken = *error == KmsError::NameTaken && matches!(step, Step::Create(_));
     outcome.retry_after = errors::retry_after(error).or(outcome.retry_after);
-    outcome.synced = match (&observed.access, spec::scope(&observed.object.spec)) {
-        (Ok(access), Ok(scope)) => errors::synced(error, &access.instance, &scope),
+    outcome.synced = match (&observed.access, spec::scope(&observed.object.spec), &observed.spec) {
+        (_, _, Ok(spec)) if *error == KmsError::NameTaken => plan::name_conflict(spec),
+        (Ok(access), Ok(scope), _) => errors::synced(error, &access.instance, &scope),
         // Only a deletion goes on without a valid spec.
         _ => Judgement::new(Reason::KmsRejected, format!("The KMS did not do it: {error}.")),
     };
