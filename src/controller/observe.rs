@@ -19,7 +19,7 @@ use super::{
 use crate::{
     api::{BitbucketConnection, BitbucketConnectionStatus, EXPIRES_AT},
     domain::{
-        conditions::{self, Judgement, Reason, types},
+        conditions::{self, Class, Judgement, Reason, types},
         credential::ContentKey,
         expiry::Declared,
         grants::Denied,
@@ -314,8 +314,15 @@ fn access_changed(observed: &Observed) -> bool {
         (Err(now), synced) => synced.as_ref() != Some(now),
         (Ok(access), Some(synced)) => {
             let recorded = status.connection.as_ref().map(|connection| &connection.host);
-            let moved = recorded.is_some_and(|host| *host != access.host) && synced.reason != Reason::KmsChanged;
-            moved || observed.memory.denied || says_denied(synced.reason)
+            let elsewhere = recorded.is_some_and(|host| *host != access.host);
+            // Of a connection at another host KmsChanged tells already; of one that is here again it must not.
+            let moved = elsewhere != (synced.reason == Reason::KmsChanged);
+            // What a person must mend may be mended by another host or identity.
+            let another = observed.memory.kms.as_ref().is_some_and(|kms| kms.as_ptr() != Arc::as_ptr(&access.kms));
+            moved
+                || (another && synced.reason.class() == Some(Class::Stalled))
+                || observed.memory.denied
+                || says_denied(synced.reason)
         }
         (Ok(_), None) => false,
     }

@@ -1,6 +1,6 @@
 //! The only writer of status and events.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
@@ -103,6 +103,7 @@ fn next(observed: &Observed, outcome: &Outcome, report: &Report, context: &Conte
     context.memory.update(&observed.uid, |memory| {
         memory.attempts = if outage { attempts.saturating_add(1) } else { 0 };
         memory.retry_at = retry_at;
+        memory.kms = observed.access.as_ref().ok().map(|access| Arc::downgrade(&access.kms));
         memory.denied = observed.access.is_err();
     });
     wake([report.wake_at, retry_at], observed)
