@@ -94,7 +94,9 @@ fn pass<'a>(observed: &'a Observed, before: &'a BitbucketConnectionStatus, findi
 
 /// When the object is looked at again, and what is remembered until then.
 fn next(observed: &Observed, outcome: &Outcome, report: &Report, context: &Context) -> Action {
-    let outage = report.class == Some(Class::Transient);
+    // A deletion hangs on the KMS alone, whatever is wrong with the token.
+    let class = if observed.task == Task::Delete { outcome.synced.reason.class() } else { report.class };
+    let outage = class == Some(Class::Transient);
     let attempts = observed.memory.attempts;
     let retry_at = outage.then(|| {
         let wait = outcome.retry_after.unwrap_or_else(|| schedule::backoff(attempts, &observed.uid));
