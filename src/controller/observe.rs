@@ -118,8 +118,13 @@ pub async fn observe(object: Arc<BitbucketConnection>, context: &Context) -> Res
     };
     if observed.object.metadata.deletion_timestamp.is_some() {
         if has_finalizer(&observed.object) {
-            observed.access = access_for_deletion(&observed, context);
-            observed.task = Task::Delete;
+            observed.task = match access_for_deletion(&observed, context) {
+                Some(access) => {
+                    observed.access = access;
+                    Task::Delete
+                }
+                None => Task::Wait,
+            };
         }
         return Ok(observed);
     }
@@ -226,14 +231,18 @@ fn access(observed: &Observed, context: &Context) -> Option<Result<Access, Judge
     }
 }
 
-/// The way to the KMS for a deletion: it needs no valid spec and no grant, only the client of the instance.
-fn access_for_deletion(observed: &Observed, context: &Context) -> Result<Access, Judgement> {
-    let instance = spec::instance_ref(&observed.object.spec).map_err(|problem| spec_problem(&problem))?;
+/// The way to the KMS for a deletion: it needs no valid spec and no grant, only the client of the instance. Nothing while
+/// the instance is about to be looked at.
+fn access_for_deletion(observed: &Observed, context: &Context) -> Option<Result<Access, Judgement>> {
+    let instance = match spec::instance_ref(&observed.object.spec) {
+        Ok(instance) => instance,
+        Err(problem) => return Some(Err(spec_problem(&problem))),
+    };
     let key = Instances::key(&instance, &observed.namespace);
     let why = match context.instances.find(&key) {
-        Found::Ready(kms) => return Ok(Access { host: host_of(&kms), kms, key, instance }),
+        Found::Ready(kms) => return Some(Ok(Access { host: host_of(&kms), kms, key, instance })),
         Found::NotReady(judgement) => errors::not_ready(&instance, &judgement),
-        Found::Pending => Judgement::new(Reason::KmsUnavailable, format!("{instance} was not looked at yet.")),
+        Found::Pending => return None,
         Found::Missing => Judgement::new(
             Reason::KmsRefNotFound,
             format!("{instance}, through which it was made, is gone. Create it again with its credentials."),
@@ -245,10 +254,10 @@ fn access_for_deletion(observed: &Observed, context: &Context) -> Result<Access,
             ),
         ),
     };
-    match context.instances.last_client(&key) {
+    Some(match context.instances.last_client(&key) {
         Some(kms) => Ok(Access { host: host_of(&kms), kms, key, instance }),
         None => Err(why),
-    }
+    })
 }
 
 fn host_of(kms: &Kms) -> String {
