@@ -69,6 +69,7 @@ pub async fn report(
         tells: &outcome.tells,
         verified_at: verified.at,
         requested: observed.object.reconcile_requested_at(),
+        release: outcome.release,
     };
     let report = status::report(&pass(observed, &before, Some(findings)));
     announce(observed, &report.announcements, context).await?;

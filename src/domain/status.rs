@@ -55,6 +55,8 @@ pub struct Findings<'a> {
     pub verified_at: Option<Timestamp>,
     /// The annotation that was acted on.
     pub requested: Option<&'a str>,
+    /// Whether the object is let go: nobody sees its conditions any more, and no change of them is news.
+    pub release: bool,
 }
 
 /// What is to be written and told, and when to look again.
@@ -127,8 +129,10 @@ pub fn report(pass: &Pass<'_>) -> Report {
     }
 
     let mut announcements = intents(pass, &status);
-    announcements.extend(events::transitions(old, &status.conditions));
-    announcements.extend(expiry_events(pass, &mut status, expiry, outlook.as_ref(), &children));
+    if pass.findings.as_ref().is_none_or(|findings| !findings.release) {
+        announcements.extend(events::transitions(old, &status.conditions));
+        announcements.extend(expiry_events(pass, &mut status, expiry, outlook.as_ref(), &children));
+    }
     let stale_at =
         interval.zip(status.last_verified_time.as_ref()).and_then(|(interval, last)| stale_at(last.0, interval));
     let wake_at = [

@@ -72,6 +72,7 @@ impl World {
                 tells: &[],
                 verified_at: verdict.then(|| at(second)),
                 requested: None,
+                release: false,
             }),
         )
     }
@@ -242,4 +243,25 @@ fn a_secret_that_is_gone_leaves_what_is_known() {
     let report = world.looks(120, &good("one"), "9", Some("2027-06-01"), synced(Reason::InSync));
     assert_eq!(told(&report), Vec::<&str>::new(), "the same token is no rotation");
     assert_eq!(world.status.token.and_then(|token| token.first_seen_time), Some(Time(at(0))));
+}
+
+#[test]
+fn letting_go_is_no_recovery() {
+    let mut world = World::ready("2027-06-01");
+    world.looks(10, &good("one"), "1", Some("2027-06-01"), synced(Reason::NameConflict));
+    let report = world.passes(
+        20,
+        Some(Findings {
+            token: None,
+            secret_version: None,
+            declared: Declared::default(),
+            synced: Judgement::not_evaluated("the object is being deleted"),
+            connection: None,
+            tells: &[],
+            verified_at: None,
+            requested: None,
+            release: true,
+        }),
+    );
+    assert_eq!(told(&report), Vec::<&str>::new());
 }
