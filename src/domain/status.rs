@@ -91,7 +91,7 @@ pub fn report(pass: &Pass<'_>) -> Report {
     }
     let expiry = expiry_of(&status, pass);
     if let (Some(expiry), Some(token)) = (expiry, status.token.as_mut()) {
-        token.expires_at = expiry.time().map(Time);
+        token.expires_at = expiry.time().map(whole).map(Time);
         token.expiry_source = Some(match expiry {
             Expiry::At(_, source) | Expiry::Unreadable(source) => source.as_str().to_owned(),
         });
