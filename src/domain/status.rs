@@ -226,6 +226,17 @@ fn same_token(before: Option<&TokenStatus>, findings: &Findings<'_>) -> bool {
         || (findings.secret_version.is_some() && before.secret_version.as_deref() == findings.secret_version)
 }
 
+/// Whether the Secret holds another token than the accepted one that the status tells of, be it good or not: with the
+/// token its declared end must change, and a verdict that comes later can't be compared any more.
+fn is_another_token(before: Option<&TokenStatus>, findings: Option<&Findings<'_>>) -> bool {
+    let published = before.and_then(|token| token.fingerprint.as_deref());
+    let found = match findings.and_then(|findings| findings.token) {
+        Some(Token::Asked { fingerprint, .. } | Token::RefusedBefore { fingerprint, .. }) => Some(fingerprint.as_str()),
+        Some(Token::NoSecret | Token::NoKey(_) | Token::Invalid(_)) | None => None,
+    };
+    published.zip(found).is_some_and(|(published, found)| published != found)
+}
+
 fn token_status(before: Option<&TokenStatus>, findings: &Findings<'_>, now: Timestamp) -> Option<TokenStatus> {
     let same = before.filter(|_| same_token(before, findings));
     if matches!(findings.token, Some(Token::NoSecret) | None) {
@@ -380,9 +391,7 @@ fn expiry_events(
         token.last_notified_threshold = Some(threshold.to_string());
     }
     let date_changed = before.and_then(|old| old.expires_at.as_ref()) != token.expires_at.as_ref();
-    let another = before.is_some_and(|old| {
-        old.fingerprint.is_some() && token.fingerprint.is_some() && old.fingerprint != token.fingerprint
-    });
+    let another = is_another_token(before, pass.findings.as_ref());
     let first_seen = token.first_seen_time.as_ref().map_or(pass.now, |time| time.0);
     if expiry.implausible(first_seen) && (date_changed || another) {
         let date = expiry.time().map(expiry::day).unwrap_or_default();

@@ -165,11 +165,14 @@ fn an_outage_of_what_was_never_ready_is_in_progress() {
 fn a_rotation_during_an_outage_keeps_ready_and_publishes_nothing() {
     let mut world = World::ready("2027-06-01");
     let fingerprint = world.status.token.as_ref().and_then(|token| token.fingerprint.clone());
-    world.looks(60, &down("two"), "2", Some("2027-06-01"), synced(Reason::CredentialsNotVerified));
+    let report = world.looks(60, &down("two"), "2", Some("2027-06-01"), synced(Reason::CredentialsNotVerified));
     assert_eq!(world.reason(types::READY), "Succeeded");
+    assert_eq!(told(&report), ["ExpiryNotUpdated"]);
     let token = world.status.token.clone().expect("a token");
     assert!(fingerprint.is_some());
     assert_eq!((token.fingerprint, token.secret_version.as_deref()), (None, Some("2")), "nobody accepted it yet");
+    let report = world.looks(120, &good("two"), "2", Some("2027-06-01"), synced(Reason::InSync));
+    assert_eq!(told(&report), Vec::<&str>::new(), "it was told already");
 }
 
 #[test]
