@@ -113,12 +113,23 @@ pub async fn act(
                 outcome.tells.extend_from_slice(tells);
             }
             Err(error) => {
+                if error.may_have_taken_effect() {
+                    context.memory.update(&observed.uid, |memory| {
+                        memory.uncertain = true;
+                        memory.lost.clone_from(tells);
+                    });
+                }
                 failed(&mut outcome, &error, step, observed, verified, context).await;
                 return Ok(outcome);
             }
         }
     }
-    context.memory.update(&observed.uid, |memory| memory.uncertain = false);
+    if !matches!(verified.remote, Remote::Unreadable(_)) {
+        context.memory.update(&observed.uid, |memory| {
+            memory.uncertain = false;
+            memory.lost.clear();
+        });
+    }
     outcome.release = plan.release;
     Ok(outcome)
 }
@@ -131,9 +142,6 @@ async fn failed(
     verified: &Verified,
     context: &Context,
 ) {
-    if error.may_have_taken_effect() {
-        context.memory.update(&observed.uid, |memory| memory.uncertain = true);
-    }
     if let (KmsError::CredentialsRefused { .. }, Some(credentials)) = (error, &verified.credentials) {
         context.verdicts.doubt(credentials).await;
     }

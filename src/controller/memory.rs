@@ -8,7 +8,10 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::{domain::credential::ContentKey, kms::Kms};
+use crate::{
+    domain::{credential::ContentKey, plan::Intent},
+    kms::Kms,
+};
 
 /// Memory of all objects, by uid. Only objects that have something to remember take space.
 #[derive(Default)]
@@ -27,6 +30,8 @@ pub struct ObjectMemory {
     pub denied: bool,
     /// A write to the KMS may have taken effect without our knowing.
     pub uncertain: bool,
+    /// What would have been told of it.
+    pub lost: Vec<Intent>,
     /// The version that our last write to the API server replaced; the cache may still hold it.
     pub superseded: Vec<String>,
     /// The Secret's content that the status tells of.

@@ -165,6 +165,13 @@ impl Observed {
         }
     }
 
+    /// Whether the Secret, where it was read, holds other values than those that the status tells of.
+    pub fn secret_changed(&self) -> bool {
+        let token = self.object.status.as_ref().and_then(|status| status.token.as_ref());
+        let recorded = token.and_then(|token| token.secret_version.as_deref());
+        self.secret.as_ref().is_some_and(|secret| recorded != Some(secret.stands_for.as_str()))
+    }
+
     /// What others call it.
     pub fn target(&self) -> Target {
         Target::Connection { namespace: self.namespace.clone(), name: self.name.clone() }

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     api::BitbucketConnection,
     domain::{
+        conditions::{self, Reason, types},
         plan::{self, Plan, Remote, Wanted},
         schedule::Due,
         spec, token,
@@ -61,7 +62,9 @@ fn plan(observed: &Observed, verified: &Verified, written: &Written) -> Plan {
                 owner: &observed.owner,
                 token: verified.token.as_ref().unwrap_or(&token::Token::NoSecret),
                 recorded,
-                spec_changed: observed.task == Task::Verify(Due::SpecChanged),
+                spec_changed: observed.task == Task::Verify(Due::SpecChanged) || !was_in_step(observed),
+                secret_changed: observed.secret_changed(),
+                lost: &observed.memory.lost,
                 finalizer: written.finalizer,
             };
             plan::plan(&wanted, &verified.remote)
@@ -69,6 +72,13 @@ fn plan(observed: &Observed, verified: &Verified, written: &Written) -> Plan {
         // Without a valid spec the remote side says why nothing is done.
         (_, Err(_)) => plan::unplanned(&verified.remote),
     }
+}
+
+/// Whether the connection was as the spec wanted it when it was last looked at, but for the credentials.
+fn was_in_step(observed: &Observed) -> bool {
+    let conditions = observed.object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let synced = conditions::recorded(conditions, types::SYNCED).map(|synced| synced.reason);
+    matches!(synced, Some(Reason::InSync | Reason::CredentialsNotPushed | Reason::CredentialsNotVerified))
 }
 
 /// The object as it is after our own last write: a cache may be a moment behind it, and must not lead back to what was.
