@@ -45,7 +45,11 @@ async fn the_connection_goes_with_its_object() {
     assert_eq!(world.kms.connections().len(), 1, "the other's stays");
     assert_eq!(world.event_reasons("payments").await, ["ConnectionCreated", "ConnectionDeleted"]);
     let events = world.events("payments").await;
-    assert!(events.iter().any(|(kind, reason, note)| kind == "Normal" && reason == "ConnectionDeleted" && note.contains("payments")));
+    assert!(
+        events
+            .iter()
+            .any(|(kind, reason, note)| kind == "Normal" && reason == "ConnectionDeleted" && note.contains("payments"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,17 +223,19 @@ async fn what_is_gone_or_not_ours_is_not_deleted() {
     world.kms.edit(&world.row("unmarked").id, |row| row.description = Some("Mine now".to_owned()));
     world.kms.edit(&world.row("anothers").id, |row| row.description = Some("[k8s:0123456789abcdef:c]".to_owned()));
     let theirs = [world.row("anothers"), world.row("unmarked")];
-    // Without a status it is found by its mark. Nobody may see that status come back: the KMS is away until it is deleted.
+    // Without a status it is found by its mark. The status is taken while the deletion can't go on.
     world.kms.down();
+    world.delete("statusless").await;
+    world.until_reason("statusless", "Synced", "KmsUnavailable").await;
     let api = world.api::<BitbucketConnection>();
     let wiped = api.patch_status("statusless", &PatchParams::default(), &Patch::Merge(json!({"status": null}))).await;
     wiped.expect("a status that can be taken away");
-    let bbc = world.not_ready("statusless", "KmsUnavailable").await;
+    let bbc = world.until_reason("statusless", "Synced", "KmsUnavailable").await;
     assert!(bbc.status.is_some_and(|status| status.connection.is_none()));
-    world.delete("statusless").await;
     world.kms.up();
     world.until_gone("statusless").await;
     assert!(world.kms.connection("statusless").is_none());
+    assert_eq!(world.count_events("statusless", "ConnectionDeleted").await, 1);
 
     for name in ["gone", "unmarked", "anothers"] {
         world.delete(name).await;

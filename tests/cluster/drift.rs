@@ -96,7 +96,10 @@ async fn a_server_without_hashes_shows_no_drift_where_there_is_none() {
     let world = World::start().await;
     world.kms.hide_credentials_hash(true);
     let bbc = world.ready_connection("payments").await;
-    assert_eq!(bbc.status.and_then(|status| status.connection).and_then(|connection| connection.credentials_hash), None);
+    assert_eq!(
+        bbc.status.and_then(|status| status.connection).and_then(|connection| connection.credentials_hash),
+        None
+    );
     world.request_reconcile("payments").await;
     // The server learns hashes by an upgrade: nobody wrote anything.
     world.kms.hide_credentials_hash(false);

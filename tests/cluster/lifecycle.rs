@@ -164,7 +164,12 @@ async fn what_never_reached_the_kms_is_deleted_at_once() {
         ("git-user", Some(json!({"email": "x-token-auth", "token": TOKEN})), "SecretInvalid", Kstatus::Failed),
         ("revoked", Some(json!({"email": EMAIL, "token": "ATATT3x-revoked"})), "CredentialsRejected", Kstatus::Failed),
         ("narrow", Some(json!({"email": EMAIL, "token": "ATATT3x-narrow"})), "ScopesMissing", Kstatus::Failed),
-        ("blocked", Some(json!({"email": EMAIL, "token": "ATATT3x-forbidden"})), "BitbucketForbidden", Kstatus::InProgress),
+        (
+            "blocked",
+            Some(json!({"email": EMAIL, "token": "ATATT3x-forbidden"})),
+            "BitbucketForbidden",
+            Kstatus::InProgress,
+        ),
     ];
     for (name, data, ..) in &table {
         if let Some(data) = data {
@@ -217,7 +222,11 @@ async fn a_changed_spec_changes_the_connection_and_nothing_else() {
         assert_eq!(world.count_events("payments", "ConnectionUpdated").await, at + 1, "{change}");
         let name = world.kms.connections()[0].name.clone();
         assert_eq!(status_of(&bbc)["connection"]["name"], name);
-        assert_eq!(status_of(&bbc)["connection"]["credentialsHash"], row.credentials_hash, "no credentials are written");
+        assert_eq!(
+            status_of(&bbc)["connection"]["credentialsHash"],
+            row.credentials_hash,
+            "no credentials are written"
+        );
         assert_says(&bbc, "Synced", "True", "InSync", &[&name]);
     }
     // What isn't about the connection isn't written to the KMS.

@@ -37,7 +37,7 @@ async fn a_connection_without_our_mark_is_left_alone_until_it_bears_it_again() {
     ];
     for (at, (description, reason, words)) in table.into_iter().enumerate() {
         world.kms.edit(&ours.id, |row| row.description.clone_from(&description));
-        let theirs = world.row("payments");
+        let theirs = world.kms.connections().remove(0);
         world.kms.clear_journal();
         world.request_reconcile("payments").await;
         let bbc = world.not_ready("payments", reason).await;
@@ -140,10 +140,14 @@ async fn of_several_with_our_mark_none_is_touched() {
     assert_says(&bbc, "Synced", "False", "DeletionBlocked", &["mark", "deletionPolicy: Retain"]);
     assert_eq!(world.kms.connections().len(), 2);
     world.kms.edit(&copy, |row| row.description = None);
-    world.patch("payments", json!({"metadata": {"annotations": {
-        bitbucket_connection_operator::api::RECONCILE_REQUESTED_AT: "now",
-    }}}))
-    .await;
+    world
+        .patch(
+            "payments",
+            json!({"metadata": {"annotations": {
+                bitbucket_connection_operator::api::RECONCILE_REQUESTED_AT: "now",
+            }}}),
+        )
+        .await;
     world.until_gone("payments").await;
     assert_eq!(world.kms.connections().into_iter().map(|row| row.id).collect::<Vec<_>>(), [copy]);
 }
@@ -176,7 +180,8 @@ async fn another_kms_behind_the_instance_is_not_written_to() {
     let bbc = world.not_ready("payments", "KmsChanged").await;
     assert_says(&bbc, "Synced", "False", "KmsChanged", &["Nothing was written", "old host"]);
     assert_eq!(kstatus(&bbc), Kstatus::Failed);
-    let host = |bbc: &BitbucketConnection| bbc.status.as_ref().and_then(|it| it.connection.as_ref()).map(|it| it.host.clone());
+    let host =
+        |bbc: &BitbucketConnection| bbc.status.as_ref().and_then(|it| it.connection.as_ref()).map(|it| it.host.clone());
     assert_eq!(host(&bbc), Some(old.clone()), "where it still is");
     world.secret(SECRET, EMAIL, NEXT).await;
     world.request_reconcile("payments").await;

@@ -68,7 +68,14 @@ async fn a_bad_token_never_replaces_a_good_one() {
         ("revoked", bad(EMAIL), "CredentialsValid", "CredentialsRejected", &["401", SECRET], "CredentialsRejected"),
         ("narrow", bad(EMAIL), "ScopesSufficient", "ScopesMissing", &["write:webhook:bitbucket"], "ScopesMissing"),
         ("user name", bad("bot"), "CredentialsValid", "SecretInvalid", &["e-mail", "email"], ""),
-        ("unreadable", json!({"email": EMAIL, "token": "two words"}), "CredentialsValid", "SecretInvalid", &["token"], ""),
+        (
+            "unreadable",
+            json!({"email": EMAIL, "token": "two words"}),
+            "CredentialsValid",
+            "SecretInvalid",
+            &["token"],
+            "",
+        ),
     ];
     for (what, data, kind, reason, words, event) in table {
         match what {
@@ -161,7 +168,12 @@ async fn a_new_token_with_the_old_date_is_told() {
     };
     world.instance().await;
     // object → is Bitbucket away at first, is the date changed with the token, is it told
-    let table = [("kept", false, false, 1), ("moved", false, true, 0), ("kept-away", true, false, 1), ("moved-away", true, true, 0)];
+    let table = [
+        ("kept", false, false, 1),
+        ("moved", false, true, 0),
+        ("kept-away", true, false, 1),
+        ("moved-away", true, true, 0),
+    ];
     for (name, ..) in table {
         secret(name, TOKEN, &old).await;
         world.connection(name).secret(name).apply().await;
