@@ -7,6 +7,9 @@ use sim::{Fault, Match, Operation, State};
 
 use crate::harness::{Kstatus, SECRET, TOKEN, World, assert_says, in_time, kstatus};
 
+type Harm = fn(&World);
+type Loss = fn(&World) -> futures::future::BoxFuture<'_, ()>;
+
 const WAY_OUT: &str = "spec.deletionPolicy: Retain";
 
 /// Presses the button on an object that goes away, and can't be waited for.
@@ -107,7 +110,7 @@ async fn retain_lets_go_even_if_the_mark_must_stay() {
     let world = World::start().await;
     world.ready_connection("down").await;
     // What keeps the mark from being removed
-    let table: [(&str, fn(&World)); 3] = [
+    let table: [(&str, Harm); 3] = [
         ("refused", |world| world.kms.deny("edit")),
         ("broken", |world| world.kms.fail_when(Match::op(Operation::Update), Fault::status(500))),
         ("down", |world| world.kms.down()),
@@ -162,7 +165,6 @@ async fn a_deletion_waits_for_the_kms_and_ends_by_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_needs_neither_secret_nor_token_nor_instance() {
     // What is gone before the object is
-    type Loss = fn(&World) -> futures::future::BoxFuture<'_, ()>;
     let table: [(&str, Loss); 4] = [
         ("the Secret", |world| Box::pin(world.delete_secret(SECRET))),
         ("the token", |world| {
