@@ -8,4 +8,5 @@ mod harness;
 mod instances;
 mod scale;
 mod schema;
+mod silence;
 mod story;
