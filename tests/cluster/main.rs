@@ -4,6 +4,7 @@
 //! thing that users can rely on. The control plane is found or built by itself: see `controlplane`.
 
 mod credentials;
+mod grants;
 mod harness;
 mod instances;
 mod kms_refusals;
@@ -11,4 +12,5 @@ mod order;
 mod scale;
 mod schema;
 mod scopes;
+mod silence;
 mod story;
