@@ -289,9 +289,8 @@ fn spec_problem(problem: &SpecProblem) -> Judgement {
 fn look_at_instance(observed: &Observed, context: &Context) {
     if let (Err(_), Ok(spec)) = (&observed.access, &observed.spec) {
         let key = Instances::key(&spec.kms_ref, &observed.namespace);
-        if context.instances.want(&key) {
-            context.triggers.look(&Target::Instance(key));
-        }
+        context.instances.want(&key);
+        context.triggers.look(&Target::Instance(key));
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     api::BitbucketConnection,
     domain::{
-        conditions::{self, Reason, types},
+        conditions::{self, types},
         plan::{self, Plan, Remote, Wanted},
         schedule::Due,
         spec, token,
@@ -62,7 +62,7 @@ fn plan(observed: &Observed, verified: &Verified, written: &Written) -> Plan {
                 owner: &observed.owner,
                 token: verified.token.as_ref().unwrap_or(&token::Token::NoSecret),
                 recorded,
-                spec_changed: observed.task == Task::Verify(Due::SpecChanged) || !was_in_step(observed),
+                spec_changed: spec_changed(observed),
                 secret_changed: observed.secret_changed(),
                 lost: &observed.memory.lost,
                 finalizer: written.finalizer,
@@ -74,11 +74,12 @@ fn plan(observed: &Observed, verified: &Verified, written: &Written) -> Plan {
     }
 }
 
-/// Whether the connection was as the spec wanted it when it was last looked at, but for the credentials.
-fn was_in_step(observed: &Observed) -> bool {
-    let conditions = observed.object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let synced = conditions::recorded(conditions, types::SYNCED).map(|synced| synced.reason);
-    matches!(synced, Some(Reason::InSync | Reason::CredentialsNotPushed | Reason::CredentialsNotVerified))
+/// Whether the spec changed since the connection was brought in step with it.
+fn spec_changed(observed: &Observed) -> bool {
+    let before = observed.object.status.as_ref();
+    let synced = before.and_then(|status| conditions::recorded(&status.conditions, types::SYNCED));
+    let undone = synced.is_some_and(|synced| plan::left_undone(synced.reason));
+    undone || observed.task == Task::Verify(Due::SpecChanged)
 }
 
 /// The object as it is after our own last write: a cache may be a moment behind it, and must not lead back to what was.

@@ -165,7 +165,7 @@ pub struct Wanted<'a> {
     pub token: &'a Token,
     /// What the status says of the connection.
     pub recorded: Option<&'a ConnectionStatus>,
-    /// Whether the spec changed since the connection last was as the spec wants it.
+    /// Whether the spec changed since the connection was brought in step with it: see [`left_undone`].
     pub spec_changed: bool,
     /// Whether the values in the Secret are others than those that the status tells of.
     pub secret_changed: bool,
@@ -332,6 +332,22 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
         _ => in_sync(spec),
     };
     Plan { tells, stages, synced, holds: true, release: false }
+}
+
+/// Whether the pass before may have left undone what the spec wanted, by what Synced said after it. Then a difference is
+/// no proof that somebody changed the connection in the KMS.
+pub fn left_undone(synced: Reason) -> bool {
+    use Reason::{
+        DescriptionTooLong, InvalidName, KmsInstanceNotReady, KmsPermissionDenied, KmsRefNotAllowed, KmsRefNotFound,
+        KmsRejected, KmsUnavailable, ProjectNotAllowed, RateLimited, SpecInvalid,
+    };
+    match synced {
+        SpecInvalid | InvalidName | DescriptionTooLong => true,
+        KmsRefNotFound | KmsRefNotAllowed | ProjectNotAllowed | KmsInstanceNotReady => true,
+        KmsPermissionDenied | KmsRejected | KmsUnavailable | RateLimited => true,
+        // All was written but what may not be, or the connection isn't ours to write.
+        _ => false,
+    }
 }
 
 /// Why the credentials in the KMS are not those of the Secret.

@@ -190,8 +190,8 @@ fn times(
     pass: &Pass<'_>,
 ) {
     let transient = |judgement: &Judgement| judgement.reason.class() == Some(Class::Transient);
-    let verified = findings.verified_at.filter(|_| !transient(&children.credentials) && !transient(&children.synced));
-    if let Some(at) = verified {
+    let open = [&children.credentials, &children.scopes, &children.synced].into_iter().any(transient);
+    if let Some(at) = findings.verified_at.filter(|_| !open) {
         status.last_verified_time = Some(Time(whole(at)));
     }
     // An outage is tried again with backoff; after a restart at once. A time that moved with every attempt would be

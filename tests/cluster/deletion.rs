@@ -46,7 +46,7 @@ async fn the_connection_goes_with_its_object() {
     assert_eq!(deletes.len(), 1);
     assert!(deletes[0].operation == Operation::Delete && deletes[0].path.ends_with(&id) && deletes[0].body.is_empty());
     assert_eq!(world.kms.connections().len(), 1, "the other's stays");
-    assert_eq!(world.event_reasons("payments").await, ["ConnectionCreated", "ConnectionDeleted"]);
+    assert_eq!(world.told("payments").await, ["ConnectionCreated", "ConnectionDeleted"]);
     let events = world.events("payments").await;
     assert!(
         events
@@ -69,7 +69,7 @@ async fn a_connection_in_use_blocks_its_deletion_until_it_is_free_or_may_stay() 
         assert_says(&bbc, "Synced", "False", "DeletionBlocked", &["Syncs, scanners", WAY_OUT]);
         assert_eq!(kstatus(&bbc), Kstatus::Terminating);
         assert_eq!(bbc.status.and_then(|status| status.connection).map(|it| it.id), Some(row.id.clone()));
-        assert_eq!(world.event_reasons(name).await, ["ConnectionCreated", "DeletionBlocked"], "{name}");
+        assert_eq!(world.told(name).await, ["ConnectionCreated", "DeletionBlocked"], "{name}");
         let (kind, _, note) = world.events(name).await.remove(1);
         assert!(kind == "Warning" && note.contains(WAY_OUT), "{kind}: {note}");
     }
@@ -80,11 +80,11 @@ async fn a_connection_in_use_blocks_its_deletion_until_it_is_free_or_may_stay() 
     trigger(&world, "payments").await;
     world.until_gone("payments").await;
     assert!(world.kms.connection("payments").is_none());
-    assert_eq!(world.event_reasons("payments").await, ["ConnectionCreated", "ConnectionDeleted", "DeletionBlocked"]);
+    assert_eq!(world.told("payments").await, ["ConnectionCreated", "ConnectionDeleted", "DeletionBlocked"]);
 
     retain(&world, "billing").await;
     lets_go_of(&world, "billing").await;
-    assert_eq!(world.event_reasons("billing").await, ["ConnectionCreated", "ConnectionRetained", "DeletionBlocked"]);
+    assert_eq!(world.told("billing").await, ["ConnectionCreated", "ConnectionRetained", "DeletionBlocked"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,7 +101,7 @@ async fn a_retained_connection_stays_without_the_mark() {
         lets_go_of(&world, name).await;
         let sent: Vec<_> = world.kms.matching(&Match::writes()).into_iter().filter_map(|entry| entry.json).collect();
         assert_eq!(sent, [json!({"description": change.get("description")})]);
-        assert_eq!(world.event_reasons(name).await, ["ConnectionCreated", "ConnectionRetained"]);
+        assert_eq!(world.told(name).await, ["ConnectionCreated", "ConnectionRetained"]);
     }
 }
 
@@ -204,7 +204,7 @@ async fn without_any_way_to_the_kms_the_way_out_is_told() {
     world.delete("payments").await;
     let bbc = world.not_ready("payments", "DeletionBlocked").await;
     assert_says(&bbc, "Synced", "False", "DeletionBlocked", &["KmsInstance/kms", "Create it again", WAY_OUT]);
-    assert_eq!(world.event_reasons("payments").await, ["ConnectionCreated", "DeletionBlocked"]);
+    assert_eq!(world.told("payments").await, ["ConnectionCreated", "DeletionBlocked"]);
     assert_eq!(world.kms.connections().len(), 1);
     world.instance().await;
     world.until_gone("payments").await;
@@ -246,7 +246,7 @@ async fn what_is_gone_or_not_ours_is_not_deleted() {
     assert_eq!(world.kms.connections(), theirs);
     for name in ["unmarked", "anothers"] {
         let expected = ["ConnectionCreated", "OwnershipMarkMissing"];
-        assert_eq!(world.event_reasons(name).await, expected, "{name}");
+        assert_eq!(world.told(name).await, expected, "{name}");
         assert!(world.until_event(name, "OwnershipMarkMissing").await.contains("left alone"));
     }
 }

@@ -88,7 +88,7 @@ async fn what_somebody_deleted_is_made_again() {
     assert_eq!(bbc.status.and_then(|status| status.connection).map(|connection| connection.id), Some(new.id));
     let note = world.until_event("payments", "DriftCorrected").await;
     assert!(note.contains("deleted") && note.contains("pointed to the new one"), "{note}");
-    assert_eq!(world.event_reasons("payments").await, ["ConnectionCreated", "DriftCorrected"]);
+    assert_eq!(world.told("payments").await, ["ConnectionCreated", "DriftCorrected"]);
     assert_eq!(world.metrics().await.value(CORRECTIONS, &[]), Some(1.0));
 }
 
@@ -106,7 +106,7 @@ async fn a_server_without_hashes_shows_no_drift_where_there_is_none() {
     world.kms.hide_credentials_hash(false);
     world.request_reconcile("payments").await;
     assert_eq!(world.kms.writes(), 1);
-    assert_eq!(world.event_reasons("payments").await, ["ConnectionCreated"]);
+    assert_eq!(world.told("payments").await, ["ConnectionCreated"]);
 }
 
 /// The instance counts its connections a moment after the first has come, and writes that down.
@@ -176,5 +176,5 @@ async fn touching_without_changing_costs_no_call() {
     let written: Vec<_> = written[writes..].iter().map(|write| write.resource.as_str()).collect();
     assert_eq!(written, ["bitbucketconnections/status"], "the answer to the trigger");
     assert_eq!(lasting(&before), lasting(&world.get("payments").await));
-    assert_eq!(world.event_reasons("payments").await, ["ConnectionCreated"]);
+    assert_eq!(world.told("payments").await, ["ConnectionCreated"]);
 }

@@ -67,7 +67,7 @@ async fn a_connection_is_created_once_and_its_status_tells_all() {
     assert!(has_finalizer(&bbc));
 
     // A date five years ahead is told too: it can't be right.
-    assert_eq!(world.event_reasons("payments").await, ["ConnectionCreated", "ExpiryImplausible"]);
+    assert_eq!(world.told("payments").await, ["ConnectionCreated", "ExpiryImplausible"]);
     let created = world.events("payments").await.into_iter().find(|(_, reason, _)| reason == "ConnectionCreated");
     let (kind, _, note) = created.expect("the event");
     assert_eq!(kind, "Normal");
@@ -121,7 +121,7 @@ async fn the_kms_is_sent_exactly_what_it_takes() {
         }
         assert_eq!(body, expected, "{object}");
         assert_eq!(posts[0].header("content-type"), Some("application/json"));
-        assert_eq!(world.event_reasons(object).await, ["ConnectionCreated"], "{object}");
+        assert_eq!(world.told(object).await, ["ConnectionCreated"], "{object}");
     }
     assert_eq!(world.kms.writes(), table.len());
     assert_eq!(world.bitbucket.calls_by(Caller::Operator), 1, "all objects have equal credentials");
@@ -143,7 +143,7 @@ async fn the_finalizer_comes_right_before_the_first_write() {
     assert!(has_finalizer(&world.get("payments").await));
     world.kms.heal();
     world.ready("payments").await;
-    assert_eq!(world.event_reasons("payments").await, ["ConnectionCreated"]);
+    assert_eq!(world.told("payments").await, ["ConnectionCreated"]);
     assert_eq!(world.kms.connections().len(), 1);
 }
 
@@ -185,7 +185,7 @@ async fn what_never_reached_the_kms_is_deleted_at_once() {
         assert!(bbc.status.is_some_and(|status| status.connection.is_none()), "{name}");
         world.delete(name).await;
         world.until_gone(name).await;
-        assert!(!world.event_reasons(name).await.contains(&"ConnectionDeleted".to_owned()), "{name}");
+        assert!(!world.told(name).await.contains(&"ConnectionDeleted".to_owned()), "{name}");
     }
     assert_eq!((world.kms.writes(), world.kms.lists(), world.kms.gets()), (0, 0, 0), "the KMS isn't even asked");
 }
@@ -236,7 +236,7 @@ async fn a_changed_spec_changes_the_connection_and_nothing_else() {
     assert_eq!(world.kms.writes(), 0);
     let mut expected = vec!["ConnectionCreated"];
     expected.extend(["ConnectionUpdated"; 6]);
-    assert_eq!(world.event_reasons("payments").await, expected);
+    assert_eq!(world.told("payments").await, expected);
     assert_eq!(world.row("payments").id, row.id);
 }
 
@@ -254,7 +254,7 @@ async fn another_email_with_the_same_token_is_written_with_it() {
     assert_eq!(sent[0].json, Some(json!({"credentials": {"email": "renamed@example.com", "apiToken": TOKEN}})));
     assert_says(&bbc, "Synced", "True", "InSync", &[]);
     assert_eq!(world.row("payments").email, "renamed@example.com");
-    assert_eq!(world.event_reasons("payments").await, ["ConnectionCreated", "ConnectionUpdated"]);
+    assert_eq!(world.told("payments").await, ["ConnectionCreated", "ConnectionUpdated"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -272,7 +272,7 @@ async fn objects_that_share_a_secret_share_the_question() {
     world.secret(SECRET, EMAIL, TOKEN).await;
     for name in ["payments", "billing"] {
         world.ready(name).await;
-        assert_eq!(world.event_reasons(name).await, ["ConnectionCreated"], "waiting is no news");
+        assert_eq!(world.told(name).await, ["ConnectionCreated"], "waiting is no news");
     }
     assert_eq!(world.bitbucket.calls_by(Caller::Operator), 1);
     let (payments, billing) = (world.row("payments"), world.row("billing"));
@@ -301,5 +301,5 @@ async fn a_name_that_is_taken_keeps_the_connection_under_its_old_one() {
     assert_eq!(world.row("taken").id, ours.id);
     assert_eq!(world.row("taken").credentials_hash, ours.credentials_hash, "credentials need not be written again");
     let expected = ["ConnectionCreated", "ConnectionUpdated", "NameConflict", "Recovered"];
-    assert_eq!(world.event_reasons("payments").await, expected);
+    assert_eq!(world.told("payments").await, expected);
 }

@@ -4,12 +4,19 @@
 //! thing that users can rely on. The control plane is found or built by itself: see `controlplane`.
 
 mod crash;
+mod credentials;
 mod deletion;
 mod drift;
+mod grants;
 mod harness;
+mod instances;
+mod kms_refusals;
 mod lifecycle;
+mod order;
 mod ownership;
 mod rotation;
 mod scale;
 mod schema;
+mod scopes;
+mod silence;
 mod story;

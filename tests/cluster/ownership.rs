@@ -96,7 +96,7 @@ async fn a_name_that_is_somebody_elses_is_not_taken() {
         assert_says(&bbc, "CredentialsValid", "True", "Authenticated", &[]);
         assert_eq!(kstatus(&bbc), Kstatus::Failed, "{name}");
         assert!(bbc.status.is_some_and(|status| status.connection.is_none()), "{name}");
-        assert_eq!(world.event_reasons(name).await, ["NameConflict"], "{name}");
+        assert_eq!(world.told(name).await, ["NameConflict"], "{name}");
     }
     let untouched = |world: &World| theirs.iter().all(|row| world.kms.connections().contains(row));
     assert!(untouched(&world));
@@ -105,15 +105,15 @@ async fn a_name_that_is_somebody_elses_is_not_taken() {
     // Out of it by another name, by the other's end, or not at all.
     world.patch("payments", json!({"spec": {"connectionName": "payments-2"}})).await;
     world.ready("payments").await;
-    assert_eq!(world.event_reasons("payments").await, ["ConnectionCreated", "NameConflict", "Recovered"]);
+    assert_eq!(world.told("payments").await, ["ConnectionCreated", "NameConflict", "Recovered"]);
     world.delete("github").await;
     world.until_gone("github").await;
-    assert_eq!(world.event_reasons("github").await, ["NameConflict"], "nothing was deleted in the KMS");
+    assert_eq!(world.told("github").await, ["NameConflict"], "nothing was deleted in the KMS");
     assert!(untouched(&world));
     world.kms.remove(&ids[1].1);
     world.request_reconcile("marked").await;
     world.ready("marked").await;
-    assert_eq!(world.event_reasons("marked").await, ["ConnectionCreated", "NameConflict", "Recovered"]);
+    assert_eq!(world.told("marked").await, ["ConnectionCreated", "NameConflict", "Recovered"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,7 +164,7 @@ async fn a_lost_status_is_found_again_by_the_mark() {
     assert_eq!((before.id, before.name, before.origin), (after.id, after.name, after.origin));
     assert_eq!(world.row("payments").id, ours.id);
     assert_eq!(world.kms.connections().len(), 1);
-    assert_eq!(world.event_reasons("payments").await, ["ConnectionCreated"], "it was told already");
+    assert_eq!(world.told("payments").await, ["ConnectionCreated"], "it was told already");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,7 +193,7 @@ async fn another_kms_behind_the_instance_is_not_written_to() {
     assert_says(&bbc, "Synced", "True", "InSync", &[]);
     assert_eq!(world.row("payments").api_token, NEXT, "what was held back is done");
     assert_eq!(host(&bbc), Some(old));
-    assert_eq!(world.event_reasons("payments").await, ["ConnectionCreated", "CredentialsRotated", "Recovered"]);
+    assert_eq!(world.told("payments").await, ["ConnectionCreated", "CredentialsRotated", "Recovered"]);
 
     // The same KMS under another name: the connection is there, and its place is noted.
     let row = world.row("payments");

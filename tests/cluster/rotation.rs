@@ -49,7 +49,7 @@ async fn each_new_token_is_verified_and_then_replaces_the_old_one() {
     let note = world.until_event("payments", "CredentialsRotated").await;
     assert!(note.contains("payments") && note.contains("revoked"), "{note}");
     let expected = ["ConnectionCreated", "CredentialsRotated", "CredentialsRotated", "CredentialsRotated"];
-    assert_eq!(world.event_reasons("payments").await, expected);
+    assert_eq!(world.told("payments").await, expected);
     world.assert_silent(&[NEXT]).await;
 }
 
@@ -131,13 +131,13 @@ async fn an_outage_of_bitbucket_delays_a_rotation_and_harms_nothing() {
     assert_says(&bbc, "Ready", "True", "Succeeded", &[]);
     assert_eq!(kstatus(&bbc), Kstatus::Current, "what is in the KMS works");
     assert_eq!(world.row("payments"), good);
-    assert_eq!(world.event_reasons("payments").await, ["ConnectionCreated"], "an outage is no news");
+    assert_eq!(world.told("payments").await, ["ConnectionCreated"], "an outage is no news");
 
     world.bitbucket.up();
     let bbc = rotated(&world, &before).await;
     assert_says(&bbc, "Synced", "True", "InSync", &[]);
     assert_eq!(world.row("payments").api_token, NEXT);
-    assert_eq!(world.event_reasons("payments").await, ["ConnectionCreated", "CredentialsRotated"]);
+    assert_eq!(world.told("payments").await, ["ConnectionCreated", "CredentialsRotated"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,7 +154,7 @@ async fn a_refused_write_of_a_rotation_is_told_and_tried_again() {
     assert_eq!(fingerprint_in_kms(&bbc), fingerprint_in_kms(&before), "the old one is still there");
     assert_eq!(world.row("payments").api_token, TOKEN);
     rotated(&world, &before).await;
-    assert_eq!(world.event_reasons("payments").await, ["ConnectionCreated", "CredentialsRotated"]);
+    assert_eq!(world.told("payments").await, ["ConnectionCreated", "CredentialsRotated"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -209,12 +209,12 @@ async fn a_token_that_is_revoked_later_is_told_and_stays_where_it_is() {
     assert_says(&bbc, "Synced", "True", "InSync", &[]);
     assert_eq!(kstatus(&bbc), Kstatus::Failed);
     assert_eq!(world.row("payments"), good);
-    assert_eq!(world.event_reasons("payments").await, ["ConnectionCreated", "CredentialsRejected"]);
+    assert_eq!(world.told("payments").await, ["ConnectionCreated", "CredentialsRejected"]);
 
     world.bitbucket.set(TOKEN, State::Good);
     world.request_reconcile("payments").await;
     let bbc = world.ready("payments").await;
     assert_eq!(kstatus(&bbc), Kstatus::Current);
-    assert_eq!(world.event_reasons("payments").await, ["ConnectionCreated", "CredentialsRejected", "Recovered"]);
+    assert_eq!(world.told("payments").await, ["ConnectionCreated", "CredentialsRejected", "Recovered"]);
     assert_eq!(world.kms.writes(), 1);
 }

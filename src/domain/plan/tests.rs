@@ -123,6 +123,36 @@ fn a_new_token_replaces_the_old_one_only_if_it_is_good() {
 }
 
 #[test]
+fn what_was_left_undone_is_no_drift() {
+    let (spec, owner, recorded, token) = (spec(), owner(), recorded(), good("one"));
+    let mut connection = held();
+    connection.description = connection.description.replace("Payments", "Before");
+    for (synced, told) in [
+        (Reason::InSync, drift("description")),
+        (Reason::CredentialsNotPushed, drift("description")),
+        (Reason::OwnershipMarkMissing, drift("description")),
+        (Reason::KmsUnavailable, Intent::Updated),
+        (Reason::KmsPermissionDenied, Intent::Updated),
+        (Reason::KmsInstanceNotReady, Intent::Updated),
+        (Reason::DescriptionTooLong, Intent::Updated),
+    ] {
+        let spec_changed = left_undone(synced);
+        let wanted = Wanted {
+            spec: &spec,
+            owner: &owner,
+            token: &token,
+            recorded: Some(&recorded),
+            spec_changed,
+            secret_changed: false,
+            lost: &[],
+            finalizer: true,
+        };
+        let (_, tells, _) = shown(&plan(&wanted, &Remote::Ours(connection.clone())));
+        assert_eq!(tells, [told], "{synced:?}");
+    }
+}
+
+#[test]
 fn drift_is_corrected_and_named() {
     let other = |change: fn(&mut KmsConnection)| {
         let mut connection = held();

@@ -26,9 +26,9 @@ pub fn conditions(object: &impl Serialize) -> Vec<(String, String, String, Strin
         .collect()
 }
 
-/// Fails unless a condition has this status and reason, and all of these words in its message.
+/// Fails unless a condition has this status and reason, and a message with all of these words.
 #[track_caller]
-pub fn assert_says(object: &impl Serialize, kind: &str, status: &str, reason: &str, words: &[&str]) {
+pub fn assert_condition(object: &impl Serialize, kind: &str, status: &str, reason: &str, words: &[&str]) {
     let (found_status, found_reason, message) = condition(object, kind);
     assert_eq!((found_status.as_str(), found_reason.as_str()), (status, reason), "{kind}: {message}");
     for word in words {
@@ -37,8 +37,8 @@ pub fn assert_says(object: &impl Serialize, kind: &str, status: &str, reason: &s
 }
 
 impl Tenant {
-    /// The reasons of the events about an object, each as often as there are such, by name.
-    pub async fn event_reasons(&self, name: &str) -> Vec<String> {
+    /// Reasons of all events about an object, in alphabetical order.
+    pub async fn told(&self, name: &str) -> Vec<String> {
         let mut reasons: Vec<_> = self.events(name).await.into_iter().map(|(_, reason, _)| reason).collect();
         reasons.sort();
         reasons
