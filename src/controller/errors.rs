@@ -129,6 +129,12 @@ pub fn login(error: &LoginError) -> InstanceJudgement {
             IdentityLocked,
             "The KMS has locked the machine identity after failed logins, for 5 minutes by default. Find out who else logs in with wrong credentials. It is tried again by itself.",
         ),
+        LoginError::SessionRefused { message } => InstanceJudgement::new(
+            Unreachable,
+            format!(
+                "The login went well, but the KMS refuses the session that it just gave: {message}. See whether the machine identity limits the addresses that its access tokens are good for. It is tried again by itself."
+            ),
+        ),
         LoginError::RateLimited { .. } => InstanceJudgement::new(
             Unreachable,
             "The KMS allows no more logins for now. It is tried again when the KMS allows.",

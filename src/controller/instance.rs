@@ -16,7 +16,7 @@ use serde_json::json;
 use super::{
     context::{Context, FIELD_MANAGER},
     errors::{self, Error},
-    instances::{Call, Instance, Looked},
+    instances::{Instance, Looked},
     observe,
     triggers::{InstanceKey, Target},
 };
@@ -56,7 +56,7 @@ where
     let before = context.instances.looked(&key);
     let current = object.secret().and_then(|secret| context.secrets.get(&secret)).map(|seen| seen.version);
     let due = before.as_ref().is_none_or(|before| {
-        before.call != Call::None
+        before.asked != before.answered
             || before.uid != object.meta().uid
             || before.generation != object.meta().generation
             || before.secret_version != current
@@ -91,6 +91,7 @@ async fn look<K: Instance>(
     context: &Context,
 ) -> Result<Looked, Error> {
     let (spec, namespace) = object.access();
+    let asked = before.map(|before| before.asked).unwrap_or_default();
     let mut looked = Looked {
         uid: object.meta().uid.clone(),
         generation: object.meta().generation,
@@ -100,7 +101,8 @@ async fn look<K: Instance>(
         kms: before.and_then(|before| before.kms.clone()),
         attempts: before.map_or(0, |before| before.attempts),
         look_again: None,
-        call: Call::None,
+        asked,
+        answered: asked,
     };
     // The host comes first: one that isn't allowed never sees a byte of a Secret.
     let login = match host::check(spec.host.as_deref(), &context.allowed_hosts) {
@@ -120,7 +122,7 @@ async fn look<K: Instance>(
             // Secret, or a connection that met the refusal, don't.
             let again = before.is_none_or(|before| {
                 let time = before.look_again.is_some_and(|at| at <= now);
-                before.call == Call::Wanted || before.content != Some(content) || time
+                before.asked.by_requests != before.answered.by_requests || before.content != Some(content) || time
             });
             looked.judgement = if trusted(object, before, &version) {
                 // A restart logs nobody in: the first connection that has something to do will.

@@ -53,19 +53,19 @@ pub struct Looked {
     pub attempts: u32,
     /// When to look again, unless something changes before.
     pub look_again: Option<Timestamp>,
-    /// Whether somebody has it looked at before that.
-    pub call: Call,
+    /// What was asked for so far.
+    pub asked: Asked,
+    /// What of it this look answered; what is asked for during a look takes another.
+    pub answered: Asked,
 }
 
-/// Why an instance is looked at before its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Call {
-    /// It isn't.
-    None,
-    /// A connection could not log in. The refusal is known; the KMS isn't asked again: it locks an identity after three.
-    Failed,
-    /// A person asked for it.
-    Wanted,
+/// How often somebody wanted an instance looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Connections that could not log in.
+    pub by_failures: u32,
+    /// People: what was refused is tried again.
+    pub by_requests: u32,
 }
 
 /// A KmsInstance or ClusterKmsInstance, whichever.
@@ -207,23 +207,27 @@ impl Instances {
     }
 
     /// Notes what a look found.
-    pub fn note(&self, key: InstanceKey, looked: Looked) {
-        self.lock().insert(key, looked);
+    pub fn note(&self, key: InstanceKey, mut looked: Looked) {
+        let mut all = self.lock();
+        if let Some(known) = all.get(&key) {
+            looked.asked = known.asked;
+        }
+        all.insert(key, looked);
     }
 
-    /// Wants an instance looked at, if it is known; returns whether that is new.
-    pub fn want(&self, key: &InstanceKey) -> bool {
-        self.lock().get_mut(key).is_some_and(|looked| std::mem::replace(&mut looked.call, Call::Wanted) != Call::Wanted)
+    /// A person wants an instance looked at; of one that nobody looked at yet that is so anyway.
+    pub fn want(&self, key: &InstanceKey) {
+        if let Some(looked) = self.lock().get_mut(key) {
+            looked.asked.by_requests = looked.asked.by_requests.wrapping_add(1);
+        }
     }
 
     /// Notes that a connection could not log in; returns whether the instance must be looked at, because that is news.
     pub fn failed(&self, key: &InstanceKey, error: &LoginError) -> bool {
         let judgement = errors::login(error);
         self.lock().get_mut(key).is_some_and(|looked| {
-            let news = looked.judgement.reason != judgement.reason && looked.call == Call::None;
-            if news {
-                looked.call = Call::Failed;
-            }
+            let news = looked.asked == looked.answered && looked.judgement.reason != judgement.reason;
+            looked.asked.by_failures = looked.asked.by_failures.wrapping_add(u32::from(news));
             news
         })
     }

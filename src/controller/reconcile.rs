@@ -19,7 +19,7 @@ use crate::{
     api::BitbucketConnection,
     domain::{
         conditions::{self, types},
-        plan::{self, Plan, Wanted},
+        plan::{self, Plan, Remote, Wanted},
         schedule::Due,
         spec, token,
     },
@@ -42,6 +42,12 @@ pub async fn reconcile(object: Arc<BitbucketConnection>, context: &Context) -> R
         let written = outcome.written;
         outcome = act::act(&plan(&observed, &verified, &written), written, &observed, &verified, context).await?;
     }
+    if let Some(why) = outcome.kept_by.take() {
+        // The KMS didn't do it: whether the object may go all the same is for its policy to say.
+        (verified.remote, verified.retry_after) = (Remote::Unreadable(why), outcome.retry_after);
+        let written = outcome.written;
+        outcome = act::act(&plan(&observed, &verified, &written), written, &observed, &verified, context).await?;
+    }
     report::report(&observed, &verified, &outcome, context).await
 }
 
@@ -57,6 +63,8 @@ fn plan(observed: &Observed, verified: &Verified, written: &Written) -> Plan {
                 token: verified.token.as_ref().unwrap_or(&token::Token::NoSecret),
                 recorded,
                 spec_changed: spec_changed(observed),
+                secret_changed: observed.secret_changed(),
+                lost: &observed.memory.lost,
                 finalizer: written.finalizer,
             };
             plan::plan(&wanted, &verified.remote)

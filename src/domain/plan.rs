@@ -107,7 +107,7 @@ pub enum Intent {
     Retained {
         /// Which.
         connection: Identity,
-        /// The KMS couldn't be reached, so the mark is still there.
+        /// The KMS couldn't be reached or refused, so the mark is still there.
         with_mark: bool,
     },
     /// The object is gone; the connection lost the mark before and was left alone.
@@ -167,6 +167,10 @@ pub struct Wanted<'a> {
     pub recorded: Option<&'a ConnectionStatus>,
     /// Whether the spec changed since the connection was brought in step with it: see [`left_undone`].
     pub spec_changed: bool,
+    /// Whether the values in the Secret are others than those that the status tells of.
+    pub secret_changed: bool,
+    /// What would have been told of a write whose answer was lost.
+    pub lost: &'a [Intent],
     /// Whether the object bears the finalizer.
     pub finalizer: bool,
 }
@@ -243,7 +247,8 @@ fn create(wanted: &Wanted<'_>) -> Plan {
         tells: Vec::new(),
         stages: finalizer(wanted).into_iter().chain([create]).collect(),
         synced: in_sync(spec),
-        holds: false,
+        // One that somebody deleted is told of until there is a new one.
+        holds: wanted.recorded.is_some(),
         release: false,
     }
 }
@@ -261,7 +266,7 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
     let described = ownership::describe(&spec.description, wanted.owner, origin);
     let name = (connection.name != spec.name).then(|| spec.name.clone());
     let description = (connection.description.trim() != described).then_some(described);
-    let need = credentials_need(token, recorded, connection);
+    let need = credentials_need(wanted, connection);
     let push = token.push(spec);
     let credentials = need.filter(|_| push == Push::Allowed);
 
@@ -276,12 +281,14 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
         None => None,
     };
     let told_of_credentials = credentials.map(|need| match need {
-        Need::NotRecorded if recorded.is_some() => Intent::Recreated,
+        Need::NotRecorded if recorded.is_some_and(|recorded| recorded.id != connection.id) => Intent::Recreated,
         Need::NotRecorded => Intent::Created,
         Need::NewToken => Intent::Rotated,
         Need::NewEmail => Intent::Updated,
         Need::Drift => drift("credentials"),
     });
+    // What somebody seems to have changed may be what our own write did; of that is told what was meant then.
+    let told_of_credentials = told_of_credentials.filter(|_| need != Some(Need::Drift) || wanted.lost.is_empty());
     let told = match (told_of_description, told_of_credentials) {
         (Some(Intent::DriftCorrected { .. }), Some(Intent::DriftCorrected { .. })) => {
             vec![drift("description, credentials")]
@@ -299,18 +306,19 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
         changes: Changes { name, description },
         credentials,
     };
+    let new = |tells: Vec<Intent>| tells.into_iter().filter(|intent| !wanted.lost.contains(intent)).collect();
     let mut stages: Vec<_> = finalizer(wanted).into_iter().collect();
     if description.is_some() || credentials.is_some() {
-        stages.push(Stage { step: update(None, description, credentials.is_some()), tells: told });
+        stages.push(Stage { step: update(None, description, credentials.is_some()), tells: new(told) });
     }
     // A name of its own request: one that is taken must not keep a new token out.
-    let tells = match (&name, renamed) {
-        // The rename took effect, though its answer was lost.
-        (None, true) => vec![Intent::Updated],
-        _ => Vec::new(),
-    };
+    let mut tells = wanted.lost.to_vec();
+    // The rename took effect, though its answer was lost.
+    if name.is_none() && renamed && !tells.contains(&Intent::Updated) {
+        tells.push(Intent::Updated);
+    }
     if name.is_some() {
-        stages.push(Stage { step: update(name, None, false), tells: told_of_name.into_iter().collect() });
+        stages.push(Stage { step: update(name, None, false), tells: new(told_of_name.into_iter().collect()) });
     }
     let synced = match (need, push) {
         (Some(_), Push::Refused) => Judgement::new(
@@ -355,7 +363,8 @@ enum Need {
     Drift,
 }
 
-fn credentials_need(token: &Token, recorded: Option<&ConnectionStatus>, connection: &KmsConnection) -> Option<Need> {
+fn credentials_need(wanted: &Wanted<'_>, connection: &KmsConnection) -> Option<Need> {
+    let Wanted { token, recorded, .. } = *wanted;
     let (fingerprint, email) = match token {
         Token::Asked { fingerprint, email, .. } | Token::RefusedBefore { fingerprint, email, .. } => {
             (fingerprint, email)
@@ -364,9 +373,8 @@ fn credentials_need(token: &Token, recorded: Option<&ConnectionStatus>, connecti
         Token::Invalid(_) => return Some(Need::NewToken),
         Token::NoSecret | Token::NoKey(_) => return None,
     };
-    let Some(recorded) = recorded.filter(|recorded| recorded.id == connection.id) else {
-        return Some(Need::NotRecorded);
-    };
+    let written = recorded.filter(|recorded| recorded.id == connection.id && recorded.token_fingerprint.is_some());
+    let Some(recorded) = written else { return Some(Need::NotRecorded) };
     let drifted = match (&recorded.credentials_hash, &connection.credentials_hash) {
         (Some(ours), Some(theirs)) => ours != theirs,
         // Servers without hashes leave nothing to compare.
@@ -376,7 +384,8 @@ fn credentials_need(token: &Token, recorded: Option<&ConnectionStatus>, connecti
         return Some(Need::NewToken);
     }
     if drifted {
-        return Some(Need::Drift);
+        // After a change of the Secret it may be our own write of another e-mail, which the status doesn't know.
+        return Some(if wanted.secret_changed { Need::NewEmail } else { Need::Drift });
     }
     let same_email = connection.email.as_ref().is_none_or(|stored| stored == email);
     (!same_email).then_some(Need::NewEmail)
@@ -437,7 +446,7 @@ pub fn deletion(policy: DeletionPolicy, recorded: Option<&ConnectionStatus>, rem
 
 /// What a deletion says that can't go on: an outage passes by itself, anything else needs a person. Both are told the
 /// one edit that frees the object.
-pub fn blocked(why: &Judgement) -> Judgement {
+fn blocked(why: &Judgement) -> Judgement {
     const WAY_OUT: &str = "To let this object go and leave the connection in the KMS, set spec.deletionPolicy: Retain.";
     let message = format!("The connection in the KMS can't be deleted. {} {WAY_OUT}", why.message);
     let outage = why.reason.class() == Some(super::conditions::Class::Transient);

@@ -125,6 +125,12 @@ pub enum LoginError {
         /// Its words, without secrets, in one line.
         message: String,
     },
+    /// The login went well, but the session that it brought is refused.
+    #[error("the KMS refuses the session that it just gave: {message}")]
+    SessionRefused {
+        /// Its words, without secrets, in one line.
+        message: String,
+    },
     /// Too many requests.
     #[error("the KMS limits the rate of requests")]
     RateLimited {

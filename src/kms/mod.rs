@@ -235,7 +235,7 @@ impl Kms {
         let mut secrets: Vec<&str> = call.secret.into_iter().chain([bearer.token()]).collect();
         secrets.extend(self.identity.secrets());
         if error::ends_session(&answer) {
-            let refused = LoginError::Refused { message: error::message(&answer.body, &secrets) };
+            let refused = LoginError::SessionRefused { message: error::message(&answer.body, &secrets) };
             self.session.condemn(&bearer, refused.clone()).await;
             return Err(refused.into());
         }

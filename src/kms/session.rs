@@ -147,7 +147,10 @@ fn hold(failure: &LoginError) -> Option<Duration> {
         | LoginError::UsageLimitReached
         | LoginError::Refused { .. } => Some(REFUSAL_HOLD),
         LoginError::RateLimited { retry_after } => *retry_after,
-        LoginError::Locked | LoginError::NotOffered | LoginError::Unavailable { .. } => None,
+        LoginError::Locked
+        | LoginError::SessionRefused { .. }
+        | LoginError::NotOffered
+        | LoginError::Unavailable { .. } => None,
     }
 }
 

@@ -348,9 +348,10 @@ async fn a_kms_that_takes_no_session_of_its_own_is_not_asked_hot() {
     }
     for name in ["a", "b", "c"] {
         let refused = world.until(name, "is refused", |bbc| !condition(bbc, "Ready").0.is_empty()).await;
-        let message = condition(&refused, "Ready").2;
-        assert!(message.contains("This address is not trusted"), "{message}");
+        let (_, reason, message) = condition(&refused, "Ready");
+        assert!(reason == "KmsUnavailable" && message.contains("This address is not trusted"), "{reason}: {message}");
     }
+    assert_eq!(standing(&until_says(&world, "kms", "Unreachable").await).0, "Unknown");
     assert!(world.kms.logins() <= 3, "{} logins", world.kms.logins());
     world.kms.heal();
     for name in ["a", "b", "c"] {

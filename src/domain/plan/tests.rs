@@ -74,7 +74,10 @@ fn shown(plan: &Plan) -> (Vec<String>, Vec<Intent>, Reason) {
 fn planned(token: &Token, recorded: Option<&ConnectionStatus>, remote: &Remote) -> (Vec<String>, Vec<Intent>, Reason) {
     let (spec, owner) = (spec(), owner());
     let finalizer = recorded.is_some();
-    shown(&plan(&Wanted { spec: &spec, owner: &owner, token, recorded, spec_changed: false, finalizer }, remote))
+    let (spec_changed, secret_changed) = (false, false);
+    let wanted =
+        Wanted { spec: &spec, owner: &owner, token, recorded, spec_changed, secret_changed, lost: &[], finalizer };
+    shown(&plan(&wanted, remote))
 }
 
 fn drift(fields: &str) -> Intent {
@@ -140,6 +143,8 @@ fn what_was_left_undone_is_no_drift() {
             token: &token,
             recorded: Some(&recorded),
             spec_changed,
+            secret_changed: false,
+            lost: &[],
             finalizer: true,
         };
         let (_, tells, _) = shown(&plan(&wanted, &Remote::Ours(connection.clone())));
@@ -198,6 +203,9 @@ fn a_lost_answer_loses_neither_credentials_nor_the_event() {
     // The connection was made, and the status doesn't know.
     let (steps, tells, _) = planned(&good("one"), None, &Remote::Ours(held()));
     assert_eq!((steps.last().map(String::as_str), tells), (Some("update credentials"), vec![Intent::Created]));
+    // Nor does a status that found it again before the KMS failed once more.
+    let found = ConnectionStatus { credentials_hash: None, token_fingerprint: None, ..recorded() };
+    assert_eq!(planned(&good("one"), Some(&found), &Remote::Ours(held())).1, [Intent::Created]);
     // It was made again after somebody deleted it, and the status tells of the old one.
     let old = ConnectionStatus { id: "old".to_owned(), ..recorded() };
     assert_eq!(planned(&good("one"), Some(&old), &Remote::Ours(held())).1, [Intent::Recreated]);
@@ -207,6 +215,38 @@ fn a_lost_answer_loses_neither_credentials_nor_the_event() {
         planned(&good("one"), Some(&old), &Remote::Ours(held())),
         (vec![], vec![Intent::Updated], Reason::InSync)
     );
+}
+
+#[test]
+fn what_our_own_lost_write_did_is_not_taken_for_drift() {
+    let (spec, owner, token, recorded) = (spec(), owner(), good("one"), recorded());
+    let wanted = Wanted {
+        spec: &spec,
+        owner: &owner,
+        token: &token,
+        recorded: Some(&recorded),
+        spec_changed: false,
+        secret_changed: false,
+        lost: &[],
+        finalizer: true,
+    };
+    let remote = Remote::Ours(KmsConnection { credentials_hash: Some("hash-2".to_owned()), ..held() });
+    let push = vec!["update credentials".to_owned()];
+    // A crash after the Secret got another e-mail.
+    let crashed = Wanted { secret_changed: true, ..wanted };
+    assert_eq!(shown(&plan(&crashed, &remote)), (push.clone(), vec![Intent::Updated], Reason::InSync));
+    // The same without a crash; and a correction of drift whose answer was lost.
+    for lost in [Intent::Updated, drift("credentials")] {
+        let retried = Wanted { lost: std::slice::from_ref(&lost), ..wanted };
+        assert_eq!(shown(&plan(&retried, &remote)), (push.clone(), vec![lost.clone()], Reason::InSync));
+    }
+    // A description that was written, and one that was not.
+    let lost = [Intent::Updated];
+    let retried = Wanted { lost: &lost, spec_changed: true, ..wanted };
+    assert_eq!(shown(&plan(&retried, &Remote::Ours(held()))), (vec![], vec![Intent::Updated], Reason::InSync));
+    let old = KmsConnection { description: held().description.replace("Payments", "Old"), ..held() };
+    let again = vec!["update description".to_owned()];
+    assert_eq!(shown(&plan(&retried, &Remote::Ours(old))), (again, vec![Intent::Updated], Reason::InSync));
 }
 
 #[test]

@@ -72,6 +72,7 @@ impl World {
                 tells: &[],
                 verified_at: verdict.then(|| at(second)),
                 requested: None,
+                release: false,
             }),
         )
     }
@@ -164,11 +165,14 @@ fn an_outage_of_what_was_never_ready_is_in_progress() {
 fn a_rotation_during_an_outage_keeps_ready_and_publishes_nothing() {
     let mut world = World::ready("2027-06-01");
     let fingerprint = world.status.token.as_ref().and_then(|token| token.fingerprint.clone());
-    world.looks(60, &down("two"), "2", Some("2027-06-01"), synced(Reason::CredentialsNotVerified));
+    let report = world.looks(60, &down("two"), "2", Some("2027-06-01"), synced(Reason::CredentialsNotVerified));
     assert_eq!(world.reason(types::READY), "Succeeded");
+    assert_eq!(told(&report), ["ExpiryNotUpdated"]);
     let token = world.status.token.clone().expect("a token");
     assert!(fingerprint.is_some());
     assert_eq!((token.fingerprint, token.secret_version.as_deref()), (None, Some("2")), "nobody accepted it yet");
+    let report = world.looks(120, &good("two"), "2", Some("2027-06-01"), synced(Reason::InSync));
+    assert_eq!(told(&report), Vec::<&str>::new(), "it was told already");
 }
 
 #[test]
@@ -242,4 +246,25 @@ fn a_secret_that_is_gone_leaves_what_is_known() {
     let report = world.looks(120, &good("one"), "9", Some("2027-06-01"), synced(Reason::InSync));
     assert_eq!(told(&report), Vec::<&str>::new(), "the same token is no rotation");
     assert_eq!(world.status.token.and_then(|token| token.first_seen_time), Some(Time(at(0))));
+}
+
+#[test]
+fn letting_go_is_no_recovery() {
+    let mut world = World::ready("2027-06-01");
+    world.looks(10, &good("one"), "1", Some("2027-06-01"), synced(Reason::NameConflict));
+    let report = world.passes(
+        20,
+        Some(Findings {
+            token: None,
+            secret_version: None,
+            declared: Declared::default(),
+            synced: Judgement::not_evaluated("the object is being deleted"),
+            connection: None,
+            tells: &[],
+            verified_at: None,
+            requested: None,
+            release: true,
+        }),
+    );
+    assert_eq!(told(&report), Vec::<&str>::new());
 }

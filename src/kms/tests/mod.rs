@@ -174,7 +174,7 @@ async fn many_requests_share_one_new_login() {
 async fn a_session_that_is_never_taken_makes_no_loop() {
     let (server, kms) = Server::start(logged_in(|_| reply(401, &json!({ "message": "Token missing" })))).await;
     for _ in 0..3 {
-        let refused = LoginError::Refused { message: "Token missing".to_owned() };
+        let refused = LoginError::SessionRefused { message: "Token missing".to_owned() };
         assert_eq!(kms.connection(ID).await, Err(refused.into()));
     }
     assert_eq!((server.logins(), server.all()), (2, 4));
