@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sim::{Fault, Flavor, Kms, Match, Operation};
 
 use crate::harness::{
-    CLIENT_ID, CLIENT_SECRET, EMAIL, Kstatus, PROJECT, SECRET, TOKEN, World, condition, conditions, kstatus,
+    CLIENT_ID, CLIENT_SECRET, EMAIL, Kstatus, PATIENCE, PROJECT, SECRET, TOKEN, World, condition, conditions, kstatus,
 };
 
 /// Waits until an instance has this reason in its present generation.
@@ -300,9 +300,12 @@ async fn a_session_is_replaced_before_it_ends() {
     world.instance().await;
     world.connection("payments").apply().await;
     world.ready("payments").await;
-    while world.kms.logins() < 3 {
-        world.request_reconcile("payments").await;
-    }
+    let renewed = async {
+        while world.kms.logins() < 3 {
+            world.request_reconcile("payments").await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, renewed).await.expect("another login");
     let refused = world.kms.journal().into_iter().filter(|entry| entry.status() != Some(200)).count();
     assert_eq!(refused, 0);
 }
@@ -347,7 +350,7 @@ async fn a_kms_that_takes_no_session_of_its_own_is_not_asked_hot() {
         world.connection(name).apply().await;
     }
     for name in ["a", "b", "c"] {
-        let refused = world.until(name, "is refused", |bbc| condition(bbc, "Ready").0 != "").await;
+        let refused = world.until(name, "is refused", |bbc| !condition(bbc, "Ready").0.is_empty()).await;
         let (_, reason, message) = condition(&refused, "Ready");
         assert!(reason == "KmsUnavailable" && message.contains("This address is not trusted"), "{reason}: {message}");
     }
