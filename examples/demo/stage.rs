@@ -71,7 +71,7 @@ impl Stage {
         let started = Instant::now();
         let operator_log = cluster.dir().join("operator.log");
         let operator = start_operator(&operator, &cluster, &stand_ins, &operator_log)?;
-        let details = format!("{OPERATOR} run --bitbucket-url {} …", stand_ins.addresses.bitbucket);
+        let details = format!("{OPERATOR} {} …", run_arguments(&stand_ins).join(" "));
         screen.done("operator", &details, started.elapsed());
         Ok(Self { stand_ins, programs, operator: Mutex::new(operator), operator_log, cluster })
     }
@@ -239,6 +239,12 @@ async fn build_operator(demo: &Path) -> Result<PathBuf, Error> {
     }
 }
 
+/// What lets the operator talk to the stand-ins.
+fn run_arguments(stand_ins: &StandIns) -> [&str; 6] {
+    let bitbucket = stand_ins.addresses.bitbucket.as_str();
+    ["run", "--bitbucket-url", bitbucket, "--allowed-kms-hosts", "127.0.0.1", "--allow-insecure-kms"]
+}
+
 fn start_operator(program: &Path, cluster: &ControlPlane, stand_ins: &StandIns, log: &Path) -> Result<Child, Error> {
     let logging = || cannot(format!("write {}", log.display()));
     let output = File::create(log).map_err(logging())?;
@@ -249,9 +255,7 @@ fn start_operator(program: &Path, cluster: &ControlPlane, stand_ins: &StandIns, 
         }
     }
     command
-        .arg("run")
-        .args(["--bitbucket-url", &stand_ins.addresses.bitbucket])
-        .args(["--allowed-kms-hosts", "127.0.0.1", "--allow-insecure-kms"])
+        .args(run_arguments(stand_ins))
         .args(["--metrics-addr", "127.0.0.1:0", "--health-addr", "127.0.0.1:0"])
         .env("KUBECONFIG", cluster.kubeconfig())
         .current_dir("/")

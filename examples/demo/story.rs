@@ -78,7 +78,7 @@ impl Teller<'_> {
              one stays.",
         );
         let started = Instant::now();
-        self.patch_secret(&json!({"token": seed::FEW_SCOPES})).await?;
+        self.patch_secret(&json!({"token": seed::FEW_SCOPES, "expiresAt": in_days(310)})).await?;
         let seen = self
             .until("the token without scopes is refused", |now| {
                 now.tells("ScopesMissing") && now.is("Ready", "False", "ScopesMissing") && holds(now, seed::NEXT)
@@ -87,7 +87,7 @@ impl Teller<'_> {
         self.object().await?;
         self.show(seen);
 
-        self.patch_secret(&json!({"token": seed::REVOKED})).await?;
+        self.patch_secret(&json!({"token": seed::REVOKED, "expiresAt": in_days(320)})).await?;
         let seen = self
             .until("the revoked token is refused", |now| {
                 now.tells("CredentialsRejected")
@@ -99,7 +99,7 @@ impl Teller<'_> {
 
         self.screen.line("");
         self.screen.text("The good token is put back.");
-        self.patch_secret(&json!({"token": seed::NEXT})).await?;
+        self.patch_secret(&json!({"token": seed::NEXT, "expiresAt": in_days(300)})).await?;
         let seen = self
             .until("the connection recovers", |now| now.tells("Recovered") && now.is_ready() && holds(now, seed::NEXT))
             .await?;

@@ -12,7 +12,7 @@ pub use super::parse::Limit;
 use super::{Error, parse};
 use crate::{
     controller,
-    domain::ownership::OwnerId,
+    domain::{host::AllowedHosts, ownership::OwnerId},
     telemetry::logs::{self, LogFormat},
 };
 
@@ -209,11 +209,26 @@ impl Limit {
     }
 }
 
+impl From<RunOptions> for controller::Options {
+    /// What the operator honours by now; the other flags are read and judged, and wait.
+    fn from(options: RunOptions) -> Self {
+        Self {
+            namespaces: options.namespaces,
+            concurrency: options.concurrency,
+            owner_id: options.owner_id,
+            bitbucket_url: options.bitbucket_url,
+            allowed_hosts: AllowedHosts { names: options.allowed_kms_hosts, insecure: options.allow_insecure_kms },
+            metrics_addr: options.metrics_addr,
+            health_addr: options.health_addr,
+        }
+    }
+}
+
 /// Runs the operator until it is asked to stop.
 pub(super) fn run(options: RunOptions) -> Result<(), Error> {
     logs::init(options.log_format)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
-    Ok(runtime.block_on(controller::run(options))?)
+    Ok(runtime.block_on(controller::run(options.into()))?)
 }
 
 #[cfg(test)]

@@ -39,6 +39,8 @@ pub struct Outcome {
     pub release: bool,
     /// The KMS refused the name of a new connection.
     pub name_taken: bool,
+    /// Why a step of a deletion could not be done.
+    pub kept_by: Option<Judgement>,
     /// How far our own writes to the API server got.
     pub written: Written,
     /// When the KMS wants to be asked again.
@@ -77,6 +79,7 @@ pub async fn act(
         tells: plan.tells.clone(),
         release: false,
         name_taken: false,
+        kept_by: None,
         written,
         retry_after: verified.retry_after,
     };
@@ -110,12 +113,23 @@ pub async fn act(
                 outcome.tells.extend_from_slice(tells);
             }
             Err(error) => {
+                if error.may_have_taken_effect() {
+                    context.memory.update(&observed.uid, |memory| {
+                        memory.uncertain = true;
+                        memory.lost.clone_from(tells);
+                    });
+                }
                 failed(&mut outcome, &error, step, observed, verified, context).await;
                 return Ok(outcome);
             }
         }
     }
-    context.memory.update(&observed.uid, |memory| memory.uncertain = false);
+    if !matches!(verified.remote, Remote::Unreadable(_)) {
+        context.memory.update(&observed.uid, |memory| {
+            memory.uncertain = false;
+            memory.lost.clear();
+        });
+    }
     outcome.release = plan.release;
     Ok(outcome)
 }
@@ -128,20 +142,18 @@ async fn failed(
     verified: &Verified,
     context: &Context,
 ) {
-    if error.may_have_taken_effect() {
-        context.memory.update(&observed.uid, |memory| memory.uncertain = true);
-    }
     if let (KmsError::CredentialsRefused { .. }, Some(credentials)) = (error, &verified.credentials) {
         context.verdicts.doubt(credentials).await;
     }
     outcome.name_taken = *error == KmsError::NameTaken && matches!(step, Step::Create(_));
     outcome.retry_after = errors::retry_after(error).or(outcome.retry_after);
-    let synced = match (&observed.access, spec::scope(&observed.object.spec)) {
-        (Ok(access), Ok(scope)) => errors::synced(error, &access.instance, &scope),
+    outcome.synced = match (&observed.access, spec::scope(&observed.object.spec), &observed.spec) {
+        (_, _, Ok(spec)) if *error == KmsError::NameTaken => plan::name_conflict(spec),
+        (Ok(access), Ok(scope), _) => errors::synced(error, &access.instance, &scope),
         // Only a deletion goes on without a valid spec.
         _ => Judgement::new(Reason::KmsRejected, format!("The KMS did not do it: {error}.")),
     };
-    outcome.synced = if observed.task == Task::Delete { plan::blocked(&synced) } else { synced };
+    outcome.kept_by = (observed.task == Task::Delete).then(|| outcome.synced.clone());
 }
 
 /// What the status says of a connection. Hash and fingerprint are those of our last write of credentials.

@@ -7,6 +7,7 @@ use kube::Client;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
+    clock::Clock,
     instances::Instances,
     memory::Memory,
     namespaces::Namespaces,
@@ -19,9 +20,6 @@ use crate::{
     domain::{credential::ProcessKey, host::AllowedHosts, ownership::OwnerId},
     telemetry::metrics::Metrics,
 };
-
-/// Tells the time.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The name under which the operator writes to the API server.
 pub const FIELD_MANAGER: &str = "bitbucket-connection-operator";

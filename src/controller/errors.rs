@@ -16,8 +16,8 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server refused or didn't answer.
-    #[error("the API server: {0}")]
-    Cluster(#[source] Box<kube::Error>),
+    #[error("the API server: {}", words(.0))]
+    Cluster(Box<kube::Error>),
     /// It took too long.
     #[error("the reconcile was not done within {0:?}; what it waited for is tried again")]
     TimedOut(Duration),
@@ -29,6 +29,15 @@ pub enum Error {
 impl From<kube::Error> for Error {
     fn from(error: kube::Error) -> Self {
         Self::Cluster(Box::new(error))
+    }
+}
+
+/// What may be shown of an error of the API server. One that tells of an answer that can't be read quotes it, and the
+/// answer may be a Secret.
+fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => "an answer that can't be read".to_owned(),
+        other => other.to_string(),
     }
 }
 
@@ -173,4 +182,18 @@ fn unavailable(instance: &InstanceRef, what: &str) -> Judgement {
             "The KMS behind {instance} can't be used ({what}). It is tried again by itself; if this lasts, see whether the KMS works and the cluster reaches it."
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_cannot_be_read_is_not_quoted() {
+        let secret = r#"{"metadata": {}, "data": "ATATT3x"}"#;
+        let error = serde_json::from_str::<k8s_openapi::api::core::v1::Secret>(secret).expect_err("no map");
+        assert!(error.to_string().contains("ATATT3x"), "or this test shows nothing: {error}");
+        let error = Error::from(kube::Error::SerdeError(error));
+        assert!(!format!("{error}").contains("ATATT3x"));
+    }
 }

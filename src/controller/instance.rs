@@ -118,8 +118,12 @@ async fn look<K: Instance>(
                 Some(kms) => kms,
                 None => client(&spec, client_id, client_secret, context),
             };
-            let again = before.is_some_and(|before| before.asked.by_requests != before.answered.by_requests)
-                || before.and_then(|before| before.content) != Some(content);
+            // A refusal is remembered. A person, other credentials and time have them tried again; new labels on the
+            // Secret, or a connection that met the refusal, don't.
+            let again = before.is_none_or(|before| {
+                let time = before.look_again.is_some_and(|at| at <= now);
+                before.asked.by_requests != before.answered.by_requests || before.content != Some(content) || time
+            });
             looked.judgement = if trusted(object, before, &version) {
                 // A restart logs nobody in: the first connection that has something to do will.
                 InstanceJudgement::authenticated()

@@ -232,6 +232,11 @@ impl Instances {
         })
     }
 
+    /// Forgets an instance that is gone and that no connection needs any more.
+    pub fn forget(&self, key: &InstanceKey) {
+        self.lock().remove(key);
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<InstanceKey, Looked>> {
         self.looked.lock().unwrap_or_else(PoisonError::into_inner)
     }

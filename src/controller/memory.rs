@@ -3,12 +3,15 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use jiff::Timestamp;
 
-use crate::domain::credential::ContentKey;
+use crate::{
+    domain::{credential::ContentKey, plan::Intent},
+    kms::Kms,
+};
 
 /// Memory of all objects, by uid. Only objects that have something to remember take space.
 #[derive(Default)]
@@ -21,10 +24,14 @@ pub struct ObjectMemory {
     pub attempts: u32,
     /// When the next one is allowed.
     pub retry_at: Option<Timestamp>,
+    /// The client of the KMS that the last pass asked.
+    pub kms: Option<Weak<Kms>>,
     /// The last pass found no way to the KMS.
     pub denied: bool,
     /// A write to the KMS may have taken effect without our knowing.
     pub uncertain: bool,
+    /// What would have been told of it.
+    pub lost: Vec<Intent>,
     /// The version that our last write to the API server replaced; the cache may still hold it.
     pub superseded: Vec<String>,
     /// The Secret's content that the status tells of.

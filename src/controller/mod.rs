@@ -5,6 +5,7 @@
 //! carries it to the queues, and [`run`] puts all of it together.
 
 mod act;
+mod clock;
 mod context;
 mod errors;
 mod guard;
@@ -24,4 +25,4 @@ mod verdicts;
 mod verify;
 mod watches;
 
-pub use run::{Error, run};
+pub use run::{Error, Options, run};

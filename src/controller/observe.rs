@@ -19,7 +19,7 @@ use super::{
 use crate::{
     api::{BitbucketConnection, BitbucketConnectionStatus, EXPIRES_AT},
     domain::{
-        conditions::{self, Judgement, Reason, types},
+        conditions::{self, Class, Judgement, Reason, types},
         credential::ContentKey,
         expiry::Declared,
         grants::Denied,
@@ -118,8 +118,13 @@ pub async fn observe(object: Arc<BitbucketConnection>, context: &Context) -> Res
     };
     if observed.object.metadata.deletion_timestamp.is_some() {
         if has_finalizer(&observed.object) {
-            observed.access = access_for_deletion(&observed, context);
-            observed.task = Task::Delete;
+            observed.task = match access_for_deletion(&observed, context) {
+                Some(access) => {
+                    observed.access = access;
+                    Task::Delete
+                }
+                None => Task::Wait,
+            };
         }
         return Ok(observed);
     }
@@ -158,6 +163,13 @@ impl Observed {
             annotation: secret.and_then(|secret| secret.annotation.as_deref()),
             spec: self.spec.as_ref().ok().and_then(|spec| spec.not_after.as_deref()),
         }
+    }
+
+    /// Whether the Secret, where it was read, holds other values than those that the status tells of.
+    pub fn secret_changed(&self) -> bool {
+        let token = self.object.status.as_ref().and_then(|status| status.token.as_ref());
+        let recorded = token.and_then(|token| token.secret_version.as_deref());
+        self.secret.as_ref().is_some_and(|secret| recorded != Some(secret.stands_for.as_str()))
     }
 
     /// What others call it.
@@ -226,14 +238,18 @@ fn access(observed: &Observed, context: &Context) -> Option<Result<Access, Judge
     }
 }
 
-/// The way to the KMS for a deletion: it needs no valid spec and no grant, only the client of the instance.
-fn access_for_deletion(observed: &Observed, context: &Context) -> Result<Access, Judgement> {
-    let instance = spec::instance_ref(&observed.object.spec).map_err(|problem| spec_problem(&problem))?;
+/// The way to the KMS for a deletion: it needs no valid spec and no grant, only the client of the instance. Nothing while
+/// the instance is about to be looked at.
+fn access_for_deletion(observed: &Observed, context: &Context) -> Option<Result<Access, Judgement>> {
+    let instance = match spec::instance_ref(&observed.object.spec) {
+        Ok(instance) => instance,
+        Err(problem) => return Some(Err(spec_problem(&problem))),
+    };
     let key = Instances::key(&instance, &observed.namespace);
     let why = match context.instances.find(&key) {
-        Found::Ready(kms) => return Ok(Access { host: host_of(&kms), kms, key, instance }),
+        Found::Ready(kms) => return Some(Ok(Access { host: host_of(&kms), kms, key, instance })),
         Found::NotReady(judgement) => errors::not_ready(&instance, &judgement),
-        Found::Pending => Judgement::new(Reason::KmsUnavailable, format!("{instance} was not looked at yet.")),
+        Found::Pending => return None,
         Found::Missing => Judgement::new(
             Reason::KmsRefNotFound,
             format!("{instance}, through which it was made, is gone. Create it again with its credentials."),
@@ -245,10 +261,10 @@ fn access_for_deletion(observed: &Observed, context: &Context) -> Result<Access,
             ),
         ),
     };
-    match context.instances.last_client(&key) {
+    Some(match context.instances.last_client(&key) {
         Some(kms) => Ok(Access { host: host_of(&kms), kms, key, instance }),
         None => Err(why),
-    }
+    })
 }
 
 fn host_of(kms: &Kms) -> String {
@@ -313,8 +329,15 @@ fn access_changed(observed: &Observed) -> bool {
         (Err(now), synced) => synced.as_ref() != Some(now),
         (Ok(access), Some(synced)) => {
             let recorded = status.connection.as_ref().map(|connection| &connection.host);
-            let moved = recorded.is_some_and(|host| *host != access.host) && synced.reason != Reason::KmsChanged;
-            moved || observed.memory.denied || says_denied(synced.reason)
+            let elsewhere = recorded.is_some_and(|host| *host != access.host);
+            // Of a connection at another host KmsChanged tells already; of one that is here again it must not.
+            let moved = elsewhere != (synced.reason == Reason::KmsChanged);
+            // What a person must mend may be mended by another host or identity.
+            let another = observed.memory.kms.as_ref().is_some_and(|kms| kms.as_ptr() != Arc::as_ptr(&access.kms));
+            moved
+                || (another && synced.reason.class() == Some(Class::Stalled))
+                || observed.memory.denied
+                || says_denied(synced.reason)
         }
         (Ok(_), None) => false,
     }

@@ -18,7 +18,8 @@ use super::{
 use crate::{
     api::BitbucketConnection,
     domain::{
-        plan::{self, Plan, Wanted},
+        conditions::{self, types},
+        plan::{self, Plan, Remote, Wanted},
         schedule::Due,
         spec, token,
     },
@@ -41,6 +42,12 @@ pub async fn reconcile(object: Arc<BitbucketConnection>, context: &Context) -> R
         let written = outcome.written;
         outcome = act::act(&plan(&observed, &verified, &written), written, &observed, &verified, context).await?;
     }
+    if let Some(why) = outcome.kept_by.take() {
+        // The KMS didn't do it: whether the object may go all the same is for its policy to say.
+        (verified.remote, verified.retry_after) = (Remote::Unreadable(why), outcome.retry_after);
+        let written = outcome.written;
+        outcome = act::act(&plan(&observed, &verified, &written), written, &observed, &verified, context).await?;
+    }
     report::report(&observed, &verified, &outcome, context).await
 }
 
@@ -55,7 +62,9 @@ fn plan(observed: &Observed, verified: &Verified, written: &Written) -> Plan {
                 owner: &observed.owner,
                 token: verified.token.as_ref().unwrap_or(&token::Token::NoSecret),
                 recorded,
-                spec_changed: observed.task == Task::Verify(Due::SpecChanged),
+                spec_changed: spec_changed(observed),
+                secret_changed: observed.secret_changed(),
+                lost: &observed.memory.lost,
                 finalizer: written.finalizer,
             };
             plan::plan(&wanted, &verified.remote)
@@ -63,6 +72,14 @@ fn plan(observed: &Observed, verified: &Verified, written: &Written) -> Plan {
         // Without a valid spec the remote side says why nothing is done.
         (_, Err(_)) => plan::unplanned(&verified.remote),
     }
+}
+
+/// Whether the spec changed since the connection was brought in step with it.
+fn spec_changed(observed: &Observed) -> bool {
+    let before = observed.object.status.as_ref();
+    let synced = before.and_then(|status| conditions::recorded(&status.conditions, types::SYNCED));
+    let undone = synced.is_some_and(|synced| plan::left_undone(synced.reason));
+    undone || observed.task == Task::Verify(Due::SpecChanged)
 }
 
 /// The object as it is after our own last write: a cache may be a moment behind it, and must not lead back to what was.

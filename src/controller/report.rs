@@ -1,6 +1,6 @@
 //! The only writer of status and events.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
@@ -69,6 +69,7 @@ pub async fn report(
         tells: &outcome.tells,
         verified_at: verified.at,
         requested: observed.object.reconcile_requested_at(),
+        release: outcome.release,
     };
     let report = status::report(&pass(observed, &before, Some(findings)));
     announce(observed, &report.announcements, context).await?;
@@ -94,7 +95,9 @@ fn pass<'a>(observed: &'a Observed, before: &'a BitbucketConnectionStatus, findi
 
 /// When the object is looked at again, and what is remembered until then.
 fn next(observed: &Observed, outcome: &Outcome, report: &Report, context: &Context) -> Action {
-    let outage = report.class == Some(Class::Transient);
+    // A deletion hangs on the KMS alone, whatever is wrong with the token.
+    let class = if observed.task == Task::Delete { outcome.synced.reason.class() } else { report.class };
+    let outage = class == Some(Class::Transient);
     let attempts = observed.memory.attempts;
     let retry_at = outage.then(|| {
         let wait = outcome.retry_after.unwrap_or_else(|| schedule::backoff(attempts, &observed.uid));
@@ -103,6 +106,7 @@ fn next(observed: &Observed, outcome: &Outcome, report: &Report, context: &Conte
     context.memory.update(&observed.uid, |memory| {
         memory.attempts = if outage { attempts.saturating_add(1) } else { 0 };
         memory.retry_at = retry_at;
+        memory.kms = observed.access.as_ref().ok().map(|access| Arc::downgrade(&access.kms));
         memory.denied = observed.access.is_err();
     });
     wake([report.wake_at, retry_at], observed)

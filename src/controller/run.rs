@@ -1,6 +1,6 @@
 //! Puts the operator together, and takes it apart again within 10 seconds.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, num::NonZeroU16, sync::Arc, time::Duration};
 
 use futures::{
     Stream, StreamExt,
@@ -24,6 +24,7 @@ use tokio::{
     time::Instant,
 };
 use tracing::Instrument;
+use url::Url;
 
 use super::{
     context::Context,
@@ -43,7 +44,6 @@ use super::{
 use crate::{
     api::{BitbucketConnection, ClusterKmsInstance, KmsInstance},
     bitbucket::Bitbucket,
-    cli::run::RunOptions,
     domain::{credential::ProcessKey, host::AllowedHosts, ownership::OwnerId, schedule},
     http,
     telemetry::{
@@ -59,6 +59,25 @@ const DRAIN: Duration = Duration::from_secs(9);
 const RECOUNT: Duration = Duration::from_secs(2);
 /// How long a read from the API server may stay silent. Watches hear a bookmark each minute.
 const READ_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// What the operator is told at its start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Namespaces to serve; all if there are none.
+    pub namespaces: Vec<String>,
+    /// How many connections are reconciled at once.
+    pub concurrency: NonZeroU16,
+    /// Whose connections are ours; by default the uid of the namespace kube-system.
+    pub owner_id: Option<OwnerId>,
+    /// The Bitbucket API, path included.
+    pub bitbucket_url: Url,
+    /// Which hosts may be a KMS.
+    pub allowed_hosts: AllowedHosts,
+    /// Where metrics are served.
+    pub metrics_addr: SocketAddr,
+    /// Where health is served.
+    pub health_addr: SocketAddr,
+}
 
 /// Why the operator can't run.
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +127,7 @@ pub enum Error {
 }
 
 /// Runs the operator until SIGTERM or SIGINT.
-pub async fn run(options: RunOptions) -> Result<(), Error> {
+pub async fn run(options: Options) -> Result<(), Error> {
     let stop = stop_signal()?;
     let scopes: Vec<Scope> = match options.namespaces.as_slice() {
         [] => vec![None],
@@ -195,7 +214,7 @@ struct Queues {
 }
 
 fn context(
-    options: &RunOptions,
+    options: &Options,
     scopes: &[Scope],
     stores: &Stores,
     client: Client,
@@ -220,7 +239,7 @@ fn context(
         recounts,
     };
     let http = http::client()?;
-    let clock: super::context::Clock = Arc::new(Timestamp::now);
+    let clock: super::clock::Clock = Arc::new(Timestamp::now);
     let bitbucket = Bitbucket::new(options.bitbucket_url.as_str(), http.clone(), metrics.bitbucket_observer())?;
     let namespaced = stores.instances.iter().map(|(scope, (store, _))| (scope.clone(), store.clone())).collect();
     let cluster = stores.cluster.as_ref().map(|cluster| cluster.instances.0.clone());
@@ -233,7 +252,7 @@ fn context(
         owner_id,
         verdicts: Verdicts::new(bitbucket, Arc::clone(&clock)),
         clock,
-        allowed_hosts: AllowedHosts { names: options.allowed_kms_hosts.clone(), insecure: options.allow_insecure_kms },
+        allowed_hosts: options.allowed_hosts.clone(),
         instances: Instances::new(namespaced, cluster, http, metrics.kms_observer()),
         secrets: SecretIndex::default(),
         namespaces,

@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::context::Clock;
+use super::clock::Clock;
 use crate::{
     bitbucket::Bitbucket,
     domain::{
@@ -31,7 +31,7 @@ pub struct Given {
     outage: Option<Outage>,
 }
 
-/// Attempts that brought no verdict. All objects with equal credentials share them, so that the fleet asks as seldom as
+/// Attempts that brought no verdict, or no scopes. All objects with equal credentials share them, so that the fleet asks as seldom as
 /// one object would.
 #[derive(Clone, Copy)]
 struct Outage {
@@ -65,8 +65,8 @@ impl Verdicts {
     }
 
     /// The verdict on credentials: a remembered one that is younger than `interval` and was asked for after
-    /// `not_before`, else Bitbucket's answer now. Whoever waits for an answer shares it. An outage is remembered until
-    /// the next attempt, which is later each time, or when the server says.
+    /// `not_before`, else Bitbucket's answer now. Whoever waits for an answer shares it. One that doesn't say all is
+    /// remembered until the next attempt, which is later each time, or when the server says.
     pub async fn get(&self, credentials: &Credentials, interval: Span, not_before: Option<Instant>) -> Given {
         let came = Instant::now();
         let slot = self.slot(credentials.key(&self.key));
@@ -106,12 +106,14 @@ impl Verdicts {
     }
 }
 
-/// What an answer after so many attempts without a verdict means for the next one.
+/// What an answer after so many attempts without a complete one means for the next one.
 fn outage(verdict: &Verdict, attempts: u32, credentials: &Credentials) -> Option<Outage> {
-    let Verdict::Unknown(why) = verdict else { return None };
-    let asked_for = match why {
-        NoVerdict::RateLimited { retry_after } => *retry_after,
-        NoVerdict::Unavailable(_) | NoVerdict::Forbidden => None,
+    if verdict.is_complete() {
+        return None;
+    }
+    let asked_for = match verdict {
+        Verdict::Unknown(NoVerdict::RateLimited { retry_after }) => *retry_after,
+        _ => None,
     };
     let wait = asked_for.unwrap_or_else(|| schedule::backoff(attempts, credentials.email.as_str()));
     Some(Outage { attempts: attempts.saturating_add(1), until: Instant::now() + wait })

@@ -25,7 +25,7 @@ use super::{
     triggers::Target,
 };
 use crate::{
-    api::{BitbucketConnection, RECONCILE_REQUESTED_AT},
+    api::{BitbucketConnection, RECONCILE_REQUESTED_AT, UNPROCESSED},
     domain::spec,
 };
 
@@ -103,7 +103,13 @@ fn asks_for_more(old: &BitbucketConnection, new: &BitbucketConnection) -> bool {
         || old.metadata.generation != new.metadata.generation
         || old.metadata.deletion_timestamp != new.metadata.deletion_timestamp
         || old.reconcile_requested_at() != new.reconcile_requested_at()
-        || (new.status.is_none() && old.status.is_some())
+        || (is_processed(old) && !is_processed(new))
+}
+
+/// Whether the status tells of any pass; one that was taken away is replaced by its default.
+fn is_processed(object: &BitbucketConnection) -> bool {
+    let observed = object.status.as_ref().and_then(|status| status.observed_generation);
+    observed.is_some_and(|generation| generation != UNPROCESSED)
 }
 
 /// Notes what an object refers to.
@@ -150,6 +156,9 @@ where
             Event::Delete(object) => {
                 context.secrets.refer(&Target::Instance(object.key()), None);
                 news.extend(context.users.of(&object.key()));
+                if news.is_empty() {
+                    context.instances.forget(&object.key());
+                }
             }
             Event::InitDone => news.append(&mut relisted),
         }

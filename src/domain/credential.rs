@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
-use super::ownership::OwnerId;
+use super::{hex::hex, ownership::OwnerId};
 
 /// Longest e-mail address that the KMS takes, in characters.
 const EMAIL_MAX: usize = 255;
@@ -183,11 +183,6 @@ fn keyed_hash(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
         mac.update(part);
     }
     mac.finalize().into_bytes().into()
-}
-
-/// Lower-case hex digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 use super::{
     conditions::{self, Class, Reason, types},
-    credential::hex,
     duration::Span,
+    hex::hex,
 };
 
 /// Longest note that events.k8s.io/v1 takes, in bytes.

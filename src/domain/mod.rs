@@ -9,6 +9,7 @@ pub mod duration;
 pub mod events;
 pub mod expiry;
 pub mod grants;
+mod hex;
 pub mod host;
 pub mod instance;
 pub mod ownership;

@@ -8,7 +8,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::credential::hex;
+use super::hex::hex;
 
 /// Longest description that a user may write, in UTF-16 units (the KMS counts as JavaScript does). With the mark's 25
 /// it stays below the 256 that the KMS takes.

@@ -107,7 +107,7 @@ pub enum Intent {
     Retained {
         /// Which.
         connection: Identity,
-        /// The KMS couldn't be reached, so the mark is still there.
+        /// The KMS couldn't be reached or refused, so the mark is still there.
         with_mark: bool,
     },
     /// The object is gone; the connection lost the mark before and was left alone.
@@ -165,8 +165,12 @@ pub struct Wanted<'a> {
     pub token: &'a Token,
     /// What the status says of the connection.
     pub recorded: Option<&'a ConnectionStatus>,
-    /// Whether the spec changed since the last pass.
+    /// Whether the spec changed since the connection was brought in step with it: see [`left_undone`].
     pub spec_changed: bool,
+    /// Whether the values in the Secret are others than those that the status tells of.
+    pub secret_changed: bool,
+    /// What would have been told of a write whose answer was lost.
+    pub lost: &'a [Intent],
     /// Whether the object bears the finalizer.
     pub finalizer: bool,
 }
@@ -261,7 +265,7 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
     let described = ownership::describe(&spec.description, wanted.owner, origin);
     let name = (connection.name != spec.name).then(|| spec.name.clone());
     let description = (connection.description.trim() != described).then_some(described);
-    let need = credentials_need(token, recorded, connection);
+    let need = credentials_need(wanted, connection);
     let push = token.push(spec);
     let credentials = need.filter(|_| push == Push::Allowed);
 
@@ -282,6 +286,8 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
         Need::NewEmail => Intent::Updated,
         Need::Drift => drift("credentials"),
     });
+    // What somebody seems to have changed may be what our own write did; of that is told what was meant then.
+    let told_of_credentials = told_of_credentials.filter(|_| need != Some(Need::Drift) || wanted.lost.is_empty());
     let told = match (told_of_description, told_of_credentials) {
         (Some(Intent::DriftCorrected { .. }), Some(Intent::DriftCorrected { .. })) => {
             vec![drift("description, credentials")]
@@ -299,18 +305,19 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
         changes: Changes { name, description },
         credentials,
     };
+    let new = |tells: Vec<Intent>| tells.into_iter().filter(|intent| !wanted.lost.contains(intent)).collect();
     let mut stages: Vec<_> = finalizer(wanted).into_iter().collect();
     if description.is_some() || credentials.is_some() {
-        stages.push(Stage { step: update(None, description, credentials.is_some()), tells: told });
+        stages.push(Stage { step: update(None, description, credentials.is_some()), tells: new(told) });
     }
     // A name of its own request: one that is taken must not keep a new token out.
-    let tells = match (&name, renamed) {
-        // The rename took effect, though its answer was lost.
-        (None, true) => vec![Intent::Updated],
-        _ => Vec::new(),
-    };
+    let mut tells = wanted.lost.to_vec();
+    // The rename took effect, though its answer was lost.
+    if name.is_none() && renamed && !tells.contains(&Intent::Updated) {
+        tells.push(Intent::Updated);
+    }
     if name.is_some() {
-        stages.push(Stage { step: update(name, None, false), tells: told_of_name.into_iter().collect() });
+        stages.push(Stage { step: update(name, None, false), tells: new(told_of_name.into_iter().collect()) });
     }
     let synced = match (need, push) {
         (Some(_), Push::Refused) => Judgement::new(
@@ -326,6 +333,22 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
     Plan { tells, stages, synced, holds: true, release: false }
 }
 
+/// Whether the pass before may have left undone what the spec wanted, by what Synced said after it. Then a difference is
+/// no proof that somebody changed the connection in the KMS.
+pub fn left_undone(synced: Reason) -> bool {
+    use Reason::{
+        DescriptionTooLong, InvalidName, KmsInstanceNotReady, KmsPermissionDenied, KmsRefNotAllowed, KmsRefNotFound,
+        KmsRejected, KmsUnavailable, ProjectNotAllowed, RateLimited, SpecInvalid,
+    };
+    match synced {
+        SpecInvalid | InvalidName | DescriptionTooLong => true,
+        KmsRefNotFound | KmsRefNotAllowed | ProjectNotAllowed | KmsInstanceNotReady => true,
+        KmsPermissionDenied | KmsRejected | KmsUnavailable | RateLimited => true,
+        // All was written but what may not be, or the connection isn't ours to write.
+        _ => false,
+    }
+}
+
 /// Why the credentials in the KMS are not those of the Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Need {
@@ -339,7 +362,8 @@ enum Need {
     Drift,
 }
 
-fn credentials_need(token: &Token, recorded: Option<&ConnectionStatus>, connection: &KmsConnection) -> Option<Need> {
+fn credentials_need(wanted: &Wanted<'_>, connection: &KmsConnection) -> Option<Need> {
+    let Wanted { token, recorded, .. } = *wanted;
     let (fingerprint, email) = match token {
         Token::Asked { fingerprint, email, .. } | Token::RefusedBefore { fingerprint, email, .. } => {
             (fingerprint, email)
@@ -360,7 +384,8 @@ fn credentials_need(token: &Token, recorded: Option<&ConnectionStatus>, connecti
         return Some(Need::NewToken);
     }
     if drifted {
-        return Some(Need::Drift);
+        // After a change of the Secret it may be our own write of another e-mail, which the status doesn't know.
+        return Some(if wanted.secret_changed { Need::NewEmail } else { Need::Drift });
     }
     let same_email = connection.email.as_ref().is_none_or(|stored| stored == email);
     (!same_email).then_some(Need::NewEmail)
@@ -421,7 +446,7 @@ pub fn deletion(policy: DeletionPolicy, recorded: Option<&ConnectionStatus>, rem
 
 /// What a deletion says that can't go on: an outage passes by itself, anything else needs a person. Both are told the
 /// one edit that frees the object.
-pub fn blocked(why: &Judgement) -> Judgement {
+fn blocked(why: &Judgement) -> Judgement {
     const WAY_OUT: &str = "To let this object go and leave the connection in the KMS, set spec.deletionPolicy: Retain.";
     let message = format!("The connection in the KMS can't be deleted. {} {WAY_OUT}", why.message);
     let outage = why.reason.class() == Some(super::conditions::Class::Transient);
@@ -451,258 +476,4 @@ pub fn name_conflict(spec: &ConnectionSpec) -> Judgement {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{
-        credential::Credentials,
-        ownership::OwnerId,
-        scopes,
-        verdict::{Accepted, NoVerdict, Refusal, Verdict},
-    };
-    use serde_json::json;
-
-    const ID: &str = "11111111-1111-4111-8111-111111111111";
-
-    fn spec() -> ConnectionSpec {
-        let raw = json!({
-            "projectId": "7ffbb072-2575-495a-b5b0-127f88caef78",
-            "secretRef": {"name": "bitbucket-token"},
-            "description": "Payments",
-            "scopes": {"additional": ["read:repository:bitbucket"]},
-        });
-        super::super::spec::validate("payments", &serde_json::from_value(raw).expect("a spec")).expect("a good spec")
-    }
-
-    fn owner() -> Owner {
-        Owner::of(&OwnerId::new("cluster").expect("good id"), "team-a", "payments")
-    }
-
-    fn credentials(token: &str) -> Credentials {
-        Credentials::parse("bot@example.com", token).expect("good values")
-    }
-
-    fn asked(token: &str, verdict: Verdict) -> Token {
-        let fingerprint = credentials(token).fingerprint(&OwnerId::new("cluster").expect("good id"));
-        Token::Asked { verdict, fingerprint, email: "bot@example.com".to_owned() }
-    }
-
-    fn good(token: &str) -> Token {
-        let granted = Some(scopes::parse_header("read:user, read:repository"));
-        asked(token, Verdict::Accepted(Accepted { granted, ..Accepted::default() }))
-    }
-
-    /// What the KMS holds after a creation with the token `one`.
-    fn held() -> KmsConnection {
-        KmsConnection {
-            id: ID.to_owned(),
-            name: "payments".to_owned(),
-            description: ownership::describe("Payments", &owner(), Origin::Created),
-            app: "bitbucket".to_owned(),
-            org_id: None,
-            project_id: Some("7ffbb072-2575-495a-b5b0-127f88caef78".to_owned()),
-            email: Some("bot@example.com".to_owned()),
-            credentials_hash: Some("hash-1".to_owned()),
-            updated_at: Some("then".to_owned()),
-        }
-    }
-
-    /// What the status tells after a creation with the token `one`.
-    fn recorded() -> ConnectionStatus {
-        let fingerprint = credentials("one").fingerprint(&OwnerId::new("cluster").expect("good id"));
-        ConnectionStatus {
-            id: ID.to_owned(),
-            name: "payments".to_owned(),
-            credentials_hash: Some("hash-1".to_owned()),
-            token_fingerprint: Some(fingerprint.to_string()),
-            ..ConnectionStatus::default()
-        }
-    }
-
-    /// Steps, what is told, and the reason of Synced, as a test reads them.
-    fn shown(plan: &Plan) -> (Vec<String>, Vec<Intent>, Reason) {
-        let steps = plan.stages.iter().map(|stage| stage.step.to_string()).collect();
-        let tells = plan.tells.iter().chain(plan.stages.iter().flat_map(|stage| &stage.tells)).cloned().collect();
-        (steps, tells, plan.synced.reason)
-    }
-
-    fn planned(
-        token: &Token,
-        recorded: Option<&ConnectionStatus>,
-        remote: &Remote,
-    ) -> (Vec<String>, Vec<Intent>, Reason) {
-        let (spec, owner) = (spec(), owner());
-        let finalizer = recorded.is_some();
-        shown(&plan(&Wanted { spec: &spec, owner: &owner, token, recorded, spec_changed: false, finalizer }, remote))
-    }
-
-    fn drift(fields: &str) -> Intent {
-        Intent::DriftCorrected { fields: fields.to_owned(), version: "then".to_owned() }
-    }
-
-    #[test]
-    fn a_good_token_makes_a_connection_and_another_does_not() {
-        let (create, created) =
-            (vec!["add finalizer".to_owned(), "create connection".to_owned()], vec![Intent::Created]);
-        assert_eq!(planned(&good("one"), None, &Remote::Absent), (create, created, Reason::InSync));
-        for token in [
-            Token::NoSecret,
-            asked("one", Verdict::Refused(Refusal::InvalidOrExpired)),
-            asked("one", Verdict::Unknown(NoVerdict::Forbidden)),
-            asked("one", Verdict::Accepted(Accepted::default())),
-        ] {
-            assert_eq!(planned(&token, None, &Remote::Absent), (vec![], vec![], Reason::NotEvaluated), "{token:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_in_step_is_left_alone() {
-        let quiet = (vec![], vec![], Reason::InSync);
-        assert_eq!(planned(&good("one"), Some(&recorded()), &Remote::Ours(held())), quiet);
-        let older = KmsConnection { credentials_hash: None, email: None, ..held() };
-        assert_eq!(planned(&good("one"), Some(&recorded()), &Remote::Ours(older)), quiet, "servers that tell less");
-        let revoked = asked("one", Verdict::Refused(Refusal::InvalidOrExpired));
-        assert_eq!(planned(&revoked, Some(&recorded()), &Remote::Ours(held())), quiet, "the same token, revoked");
-        assert_eq!(planned(&Token::NoSecret, Some(&recorded()), &Remote::Ours(held())), quiet);
-    }
-
-    #[test]
-    fn a_new_token_replaces_the_old_one_only_if_it_is_good() {
-        let replaced = (vec!["update credentials".to_owned()], vec![Intent::Rotated], Reason::InSync);
-        assert_eq!(planned(&good("two"), Some(&recorded()), &Remote::Ours(held())), replaced);
-        for (token, reason) in [
-            (asked("two", Verdict::Refused(Refusal::AppPassword)), Reason::CredentialsNotPushed),
-            (asked("two", Verdict::Unknown(NoVerdict::Forbidden)), Reason::CredentialsNotVerified),
-            (Token::Invalid(crate::domain::credential::CredentialProblem::NotAnEmail), Reason::CredentialsNotPushed),
-        ] {
-            assert_eq!(
-                planned(&token, Some(&recorded()), &Remote::Ours(held())),
-                (vec![], vec![], reason),
-                "{token:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn drift_is_corrected_and_named() {
-        let other = |change: fn(&mut KmsConnection)| {
-            let mut connection = held();
-            change(&mut connection);
-            Remote::Ours(connection)
-        };
-        let table = [
-            (other(|it| it.name = "renamed".to_owned()), vec!["update name"], vec![drift("name")]),
-            (
-                other(|it| it.description = it.description.replace("Payments", "Other")),
-                vec!["update description"],
-                vec![drift("description")],
-            ),
-            (
-                other(|it| it.credentials_hash = Some("hash-2".to_owned())),
-                vec!["update credentials"],
-                vec![drift("credentials")],
-            ),
-            (
-                other(|it| {
-                    it.description = it.description.replace("Payments", "Other");
-                    it.credentials_hash = Some("hash-2".to_owned());
-                }),
-                vec!["update description, credentials"],
-                vec![drift("description, credentials")],
-            ),
-        ];
-        for (remote, steps, tells) in table {
-            let steps = steps.into_iter().map(str::to_owned).collect();
-            assert_eq!(planned(&good("one"), Some(&recorded()), &remote), (steps, tells, Reason::InSync), "{remote:?}");
-        }
-        assert_eq!(planned(&good("one"), Some(&recorded()), &Remote::Absent).1, [Intent::Recreated]);
-    }
-
-    #[test]
-    fn a_bad_token_does_not_keep_other_drift_from_being_corrected() {
-        let connection = KmsConnection { name: "renamed".to_owned(), ..held() };
-        let bad = asked("two", Verdict::Refused(Refusal::InvalidOrExpired));
-        let (steps, tells, reason) = planned(&bad, Some(&recorded()), &Remote::Ours(connection));
-        assert_eq!(
-            (steps, tells, reason),
-            (vec!["update name".to_owned()], vec![drift("name")], Reason::CredentialsNotPushed)
-        );
-    }
-
-    #[test]
-    fn a_lost_answer_loses_neither_credentials_nor_the_event() {
-        // The connection was made, and the status doesn't know.
-        let (steps, tells, _) = planned(&good("one"), None, &Remote::Ours(held()));
-        assert_eq!((steps.last().map(String::as_str), tells), (Some("update credentials"), vec![Intent::Created]));
-        // It was made again after somebody deleted it, and the status tells of the old one.
-        let old = ConnectionStatus { id: "old".to_owned(), ..recorded() };
-        assert_eq!(planned(&good("one"), Some(&old), &Remote::Ours(held())).1, [Intent::Recreated]);
-        // It was renamed, and the status tells of the old name.
-        let old = ConnectionStatus { name: "old".to_owned(), ..recorded() };
-        assert_eq!(
-            planned(&good("one"), Some(&old), &Remote::Ours(held())),
-            (vec![], vec![Intent::Updated], Reason::InSync)
-        );
-    }
-
-    #[test]
-    fn a_taken_name_keeps_no_token_out() {
-        let old = ConnectionStatus { name: "old".to_owned(), ..recorded() };
-        let connection = KmsConnection { name: "old".to_owned(), ..held() };
-        let (steps, tells, _) = planned(&good("two"), Some(&old), &Remote::Ours(connection));
-        assert_eq!(steps, ["update credentials", "update name"]);
-        assert_eq!(tells, [Intent::Rotated, Intent::Updated]);
-    }
-
-    #[test]
-    fn what_is_not_ours_is_not_touched() {
-        for (remote, reason) in [
-            (Remote::NotOurs(held(), Ownership::Unmarked), Reason::OwnershipMarkMissing),
-            (Remote::NotOurs(held(), Ownership::Another), Reason::OwnedByAnother),
-            (Remote::Ambiguous, Reason::OwnershipAmbiguous),
-            (Remote::NameTaken, Reason::NameConflict),
-            (Remote::HostChanged, Reason::KmsChanged),
-            (Remote::Unreadable(Judgement::new(Reason::KmsUnavailable, "down")), Reason::KmsUnavailable),
-        ] {
-            assert_eq!(planned(&good("two"), Some(&recorded()), &remote), (vec![], vec![], reason));
-        }
-    }
-
-    #[test]
-    fn deletion_ends_or_says_what_blocks_it() {
-        use DeletionPolicy::{Delete, Retain};
-        let me = || Identity { id: ID.to_owned(), name: "payments".to_owned() };
-        let retained = |with_mark| vec![Intent::Retained { connection: me(), with_mark }];
-        let down = || Remote::Unreadable(Judgement::new(Reason::KmsUnavailable, "The KMS is down."));
-        let denied = || Remote::Unreadable(Judgement::new(Reason::KmsPermissionDenied, "Not allowed."));
-        let unmarked = || Remote::NotOurs(held(), Ownership::Unmarked);
-        let table = [
-            (Delete, Remote::Ours(held()), vec!["delete connection"], vec![Intent::Deleted(me())], true),
-            (Delete, Remote::Absent, vec![], vec![Intent::Deleted(me())], true),
-            (Delete, unmarked(), vec![], vec![Intent::LeftAlone(me())], true),
-            (Delete, down(), vec![], vec![], false),
-            (Delete, denied(), vec![], vec![], false),
-            (Delete, Remote::Ambiguous, vec![], vec![], false),
-            (Delete, Remote::HostChanged, vec![], vec![], false),
-            (Retain, Remote::Ours(held()), vec!["update description"], retained(false), true),
-            (Retain, Remote::Absent, vec![], vec![], true),
-            (Retain, unmarked(), vec![], retained(false), true),
-            (Retain, down(), vec![], retained(true), true),
-            (Retain, Remote::HostChanged, vec![], retained(true), true),
-        ];
-        for (policy, remote, steps, tells, release) in table {
-            let plan = deletion(policy, Some(&recorded()), &remote);
-            let (shown_steps, shown_tells, reason) = shown(&plan);
-            assert_eq!(
-                (shown_steps, shown_tells),
-                (steps.iter().map(|step| (*step).to_owned()).collect(), tells),
-                "{policy:?} {remote:?}"
-            );
-            assert_eq!(plan.release, release, "{policy:?} {remote:?}");
-            if !release {
-                assert!(plan.synced.message.contains("spec.deletionPolicy: Retain"), "the way out");
-                let outage = matches!(&remote, Remote::Unreadable(why) if why.reason == Reason::KmsUnavailable);
-                assert_eq!(reason, if outage { Reason::KmsUnavailable } else { Reason::DeletionBlocked });
-            }
-        }
-    }
-}
+mod tests;

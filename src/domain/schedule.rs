@@ -89,12 +89,15 @@ pub fn due(situation: &Situation) -> Option<Due> {
 
 /// When all is verified again that was verified then: after the interval, and up to a tenth of it later. The share is
 /// the object's own, so objects that were applied together drift apart, and those with equal credentials find the
-/// answer that the first of them got.
+/// answer that the first of them got. In whole seconds, as the API keeps times, and rounded up: a moment too early, the
+/// verdict of then would still be good.
 pub fn next_verification(verified: Timestamp, interval: Span, uid: &str) -> Timestamp {
     let tenth = interval.as_secs() * 1_000 / 10;
     let share = i64::try_from(seed(uid) % 1_000).unwrap_or_default() * tenth / 1_000;
     let after = jiff::SignedDuration::from_millis(interval.as_secs() * 1_000 + share);
-    verified.checked_add(after).unwrap_or(Timestamp::MAX)
+    let at = verified.checked_add(after).unwrap_or(Timestamp::MAX);
+    let early = i64::from(at.subsec_nanosecond() > 0);
+    Timestamp::from_second(at.as_second().saturating_add(early)).unwrap_or(at)
 }
 
 /// How long to wait after so many attempts in a row that met an outage: 5 s doubled up to 5 min, and some jitter.

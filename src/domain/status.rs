@@ -55,6 +55,8 @@ pub struct Findings<'a> {
     pub verified_at: Option<Timestamp>,
     /// The annotation that was acted on.
     pub requested: Option<&'a str>,
+    /// Whether the object is let go: nobody sees its conditions any more, and no change of them is news.
+    pub release: bool,
 }
 
 /// What is to be written and told, and when to look again.
@@ -89,7 +91,7 @@ pub fn report(pass: &Pass<'_>) -> Report {
     }
     let expiry = expiry_of(&status, pass);
     if let (Some(expiry), Some(token)) = (expiry, status.token.as_mut()) {
-        token.expires_at = expiry.time().map(Time);
+        token.expires_at = expiry.time().map(whole).map(Time);
         token.expiry_source = Some(match expiry {
             Expiry::At(_, source) | Expiry::Unreadable(source) => source.as_str().to_owned(),
         });
@@ -127,8 +129,10 @@ pub fn report(pass: &Pass<'_>) -> Report {
     }
 
     let mut announcements = intents(pass, &status);
-    announcements.extend(events::transitions(old, &status.conditions));
-    announcements.extend(expiry_events(pass, &mut status, expiry, outlook.as_ref(), &children));
+    if pass.findings.as_ref().is_none_or(|findings| !findings.release) {
+        announcements.extend(events::transitions(old, &status.conditions));
+        announcements.extend(expiry_events(pass, &mut status, expiry, outlook.as_ref(), &children));
+    }
     let stale_at =
         interval.zip(status.last_verified_time.as_ref()).and_then(|(interval, last)| stale_at(last.0, interval));
     let wake_at = [
@@ -186,9 +190,9 @@ fn times(
     pass: &Pass<'_>,
 ) {
     let transient = |judgement: &Judgement| judgement.reason.class() == Some(Class::Transient);
-    let verified = findings.verified_at.filter(|_| !transient(&children.credentials) && !transient(&children.synced));
-    if let Some(at) = verified {
-        status.last_verified_time = Some(Time(at));
+    let open = [&children.credentials, &children.scopes, &children.synced].into_iter().any(transient);
+    if let Some(at) = findings.verified_at.filter(|_| !open) {
+        status.last_verified_time = Some(Time(whole(at)));
     }
     // An outage is tried again with backoff; after a restart at once. A time that moved with every attempt would be
     // a write for each.
@@ -205,6 +209,11 @@ fn times(
     status.next_verification_time = next.map(Time);
 }
 
+/// The API knows whole seconds; a finer time would look like a change after every read.
+fn whole(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
 /// Whether the Secret holds the token that the status tells of.
 fn same_token(before: Option<&TokenStatus>, findings: &Findings<'_>) -> bool {
     let Some(before) = before else { return false };
@@ -215,6 +224,17 @@ fn same_token(before: Option<&TokenStatus>, findings: &Findings<'_>) -> bool {
     };
     (fingerprint.is_some() && before.fingerprint.as_deref() == fingerprint)
         || (findings.secret_version.is_some() && before.secret_version.as_deref() == findings.secret_version)
+}
+
+/// Whether the Secret holds another token than the accepted one that the status tells of, be it good or not: with the
+/// token its declared end must change, and a verdict that comes later can't be compared any more.
+fn is_another_token(before: Option<&TokenStatus>, findings: Option<&Findings<'_>>) -> bool {
+    let published = before.and_then(|token| token.fingerprint.as_deref());
+    let found = match findings.and_then(|findings| findings.token) {
+        Some(Token::Asked { fingerprint, .. } | Token::RefusedBefore { fingerprint, .. }) => Some(fingerprint.as_str()),
+        Some(Token::NoSecret | Token::NoKey(_) | Token::Invalid(_)) | None => None,
+    };
+    published.zip(found).is_some_and(|(published, found)| published != found)
 }
 
 fn token_status(before: Option<&TokenStatus>, findings: &Findings<'_>, now: Timestamp) -> Option<TokenStatus> {
@@ -328,7 +348,7 @@ fn intents(pass: &Pass<'_>, status: &BitbucketConnectionStatus) -> Vec<Announcem
             EventReason::ConnectionRetained,
             id,
             format!(
-                "The connection {name} stays in the KMS. The KMS couldn't be reached, so its description still bears the mark of this object."
+                "The connection {name} stays in the KMS. Its description could not be changed there, so it still bears the mark of this object."
             ),
         ),
         Intent::LeftAlone(Identity { id, name }) => Announcement::new(
@@ -371,9 +391,7 @@ fn expiry_events(
         token.last_notified_threshold = Some(threshold.to_string());
     }
     let date_changed = before.and_then(|old| old.expires_at.as_ref()) != token.expires_at.as_ref();
-    let another = before.is_some_and(|old| {
-        old.fingerprint.is_some() && token.fingerprint.is_some() && old.fingerprint != token.fingerprint
-    });
+    let another = is_another_token(before, pass.findings.as_ref());
     let first_seen = token.first_seen_time.as_ref().map_or(pass.now, |time| time.0);
     if expiry.implausible(first_seen) && (date_changed || another) {
         let date = expiry.time().map(expiry::day).unwrap_or_default();
@@ -395,3 +413,6 @@ fn expiry_events(
     }
     events
 }
+
+#[cfg(test)]
+mod tests;

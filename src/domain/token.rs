@@ -15,7 +15,7 @@ use super::{
 pub enum Token {
     /// There is no such Secret.
     NoSecret,
-    /// The Secret lacks a key, by its name.
+    /// The Secret lacks a key, by its name, or has nothing in it.
     NoKey(String),
     /// The values can't be credentials; nobody was asked.
     Invalid(CredentialProblem),
@@ -95,7 +95,7 @@ pub fn credentials_valid(token: &Token, keys: &SecretKeys, expired: bool) -> Jud
         Token::NoKey(key) => Judgement::new(
             Reason::SecretKeyMissing,
             format!(
-                "Secret {secret} has no key {key}. Add it, or name another key in spec.secretRef; it is picked up at once."
+                "Secret {secret} has no key {key}, or nothing in it. Add it, or name another key in spec.secretRef; it is picked up at once."
             ),
         ),
         Token::Invalid(problem) => {

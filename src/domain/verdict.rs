@@ -15,6 +15,18 @@ pub enum Verdict {
     Unknown(NoVerdict),
 }
 
+impl Verdict {
+    /// Whether it says all that there is to say for now. Otherwise it answers nobody who asks later: an outage passes,
+    /// and scopes that were not told may be told then.
+    pub fn is_complete(&self) -> bool {
+        match self {
+            Self::Accepted(accepted) => accepted.granted.is_some(),
+            Self::Refused(_) => true,
+            Self::Unknown(_) => false,
+        }
+    }
+}
+
 /// A token that Bitbucket takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
@@ -67,4 +79,18 @@ pub enum NoVerdict {
         /// `Retry-After`, if present.
         retry_after: Option<Duration>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_is_asked_again() {
+        let accepted = |granted| Verdict::Accepted(Accepted { granted, ..Accepted::default() });
+        assert!(accepted(Some(BTreeSet::new())).is_complete());
+        assert!(!accepted(None).is_complete());
+        assert!(Verdict::Refused(Refusal::InvalidOrExpired).is_complete());
+        assert!(!Verdict::Unknown(NoVerdict::Forbidden).is_complete());
+    }
 }

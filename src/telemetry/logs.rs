@@ -1,8 +1,8 @@
 //! The log, on standard error.
 //!
-//! What to log comes from `RUST_LOG`. Whatever it says, two things stay out of the log, since they could hold a
-//! credential: what the HTTP and TLS libraries tell below the level *info* (headers, bodies, frames), and the payload
-//! of a panic.
+//! What to log comes from `RUST_LOG`. Whatever it says, three things stay out of the log, since they could hold a
+//! credential: what the HTTP and TLS libraries tell below the level *info* (headers, bodies, frames), what kube's client
+//! tells (of an answer that it can't read, the whole answer), and the payload of a panic.
 
 use std::{env, io::IsTerminal, panic, thread};
 
@@ -22,6 +22,9 @@ const VARIABLE: &str = "RUST_LOG";
 const DEFAULT: &str = "info,kube=warn";
 /// Libraries that handle requests as bytes.
 const TRANSPORT: [&str; 7] = ["h2", "hyper", "hyper_rustls", "hyper_util", "reqwest", "rustls", "tower"];
+
+/// Where kube logs answers of the API server as they came, a Secret among them, at every level.
+const ANSWERS: &str = "kube_client::client";
 
 /// Form of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -89,7 +92,7 @@ fn filter(wanted: &str) -> Result<EnvFilter, Error> {
 /// Whether it can't hold a credential.
 fn is_harmless(metadata: &Metadata<'_>) -> bool {
     let library = metadata.target().split("::").next().unwrap_or_default();
-    *metadata.level() <= tracing::Level::INFO || !TRANSPORT.contains(&library)
+    metadata.target() != ANSWERS && (*metadata.level() <= tracing::Level::INFO || !TRANSPORT.contains(&library))
 }
 
 /// Logs where a panic happened, never what it says: its payload could hold a credential.
@@ -147,6 +150,15 @@ mod tests {
         });
         assert!(!text.contains("s3cret"), "{text}");
         assert!(text.contains("something to know") && text.contains("not the library"), "{text}");
+    }
+
+    #[test]
+    fn answers_of_the_api_server_are_never_logged_as_they_came() {
+        let text = logged(LogFormat::Text, "trace", || {
+            tracing::warn!(target: "kube_client::client", "s3cret, invalid type");
+            tracing::error!(target: "kube_client::client::builder", "failed with status 503");
+        });
+        assert!(!text.contains("s3cret") && text.contains("503"), "{text}");
     }
 
     #[test]

@@ -3,12 +3,22 @@
 //! `harness` starts and stops all that and holds the words in which the tests are written; each other file is about one
 //! thing that users can rely on. The control plane is found or built by itself: see `controlplane`.
 
+mod crash;
+mod credentials;
+mod deletion;
+mod drift;
 mod expiry;
 mod grants;
 mod harness;
 mod instances;
+mod kms_refusals;
+mod lifecycle;
+mod order;
+mod ownership;
 mod process;
+mod rotation;
 mod scale;
 mod schema;
+mod scopes;
 mod silence;
 mod story;

@@ -94,7 +94,7 @@ async fn a_fleet_costs_what_it_must_and_a_restart_costs_nothing() {
     world.until_metrics("tell of a pass over each", |metrics| metrics.value(passes, &[]) >= Some(200.0)).await;
     assert!(world.bitbucket.journal().is_empty() && world.kms.journal().is_empty(), "{}", world.report("").await);
     assert_eq!(world.api_writes()[before..], []);
-    assert_eq!(world.metrics().await.value(passes, &[("result", "error")]), None);
+    assert!(world.metrics().await.value(passes, &[("result", "error")]).unwrap_or_default() < 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

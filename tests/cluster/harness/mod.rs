@@ -12,7 +12,8 @@
 //! - `plane` control planes: one for all tests, or one for a test alone; `rights` what the operator may do on them
 //! - `operator` the process under test, and its log
 //! - `world` all of it together; `tenant` one namespace and what is done there; `objects` what is applied
-//! - `waiting` for something to become true, by watches; `report` what is printed when it doesn't
+//! - `waiting` for something to become true, by watches; `report` what is printed when it doesn't; `settled` until
+//!   nothing is left to do
 //! - `reading` conditions, events, metrics; `kstatus`, what GitOps tools make of an object; `writes` of the operator
 //! - `silence` finds secrets where none may be
 //!
@@ -28,6 +29,7 @@ mod plane;
 mod reading;
 mod report;
 mod rights;
+mod settled;
 mod silence;
 mod tenant;
 mod waiting;
@@ -42,8 +44,9 @@ pub use self::{
     objects::{Connection, dynamic, merge},
     operator::Operator,
     plane::{Plane, install_crypto},
-    reading::{Metrics, condition, conditions},
+    reading::{Metrics, assert_condition, assert_condition as assert_says, condition, conditions},
     tenant::Tenant,
+    waiting::in_time,
     world::{Builder, World, needed_by},
     writes::Write,
 };

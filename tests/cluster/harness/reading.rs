@@ -26,7 +26,24 @@ pub fn conditions(object: &impl Serialize) -> Vec<(String, String, String, Strin
         .collect()
 }
 
+/// Fails unless a condition has this status and reason, and a message with all of these words.
+#[track_caller]
+pub fn assert_condition(object: &impl Serialize, kind: &str, status: &str, reason: &str, words: &[&str]) {
+    let (found_status, found_reason, message) = condition(object, kind);
+    assert_eq!((found_status.as_str(), found_reason.as_str()), (status, reason), "{kind}: {message}");
+    for word in words {
+        assert!(message.contains(word), "{kind} doesn't say {word:?}: {message}");
+    }
+}
+
 impl Tenant {
+    /// Reasons of all events about an object, in alphabetical order.
+    pub async fn told(&self, name: &str) -> Vec<String> {
+        let mut reasons: Vec<_> = self.events(name).await.into_iter().map(|(_, reason, _)| reason).collect();
+        reasons.sort();
+        reasons
+    }
+
     /// Type, reason and note of the events about an object, oldest first.
     pub async fn events(&self, name: &str) -> Vec<(String, String, String)> {
         let events = self.api::<Event>().list(&ListParams::default()).await.expect("events");

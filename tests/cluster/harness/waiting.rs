@@ -136,6 +136,12 @@ impl Tenant {
     }
 }
 
+/// Waits for something that tells by itself when it is so, such as a request that a stand-in has seen.
+pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let waited = tokio::time::timeout(PATIENCE, future).await;
+    waited.unwrap_or_else(|_| panic!("after {} s it isn't so that {what}", PATIENCE.as_secs()))
+}
+
 /// Whether the status is about the present generation.
 pub fn is_settled<K: Resource + serde::Serialize>(object: &K) -> bool {
     let status = serde_json::to_value(object).expect("an object");

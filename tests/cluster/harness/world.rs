@@ -2,11 +2,14 @@
 
 use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
-use bitbucket_connection_operator::domain::scopes::{UseCase, required};
+use bitbucket_connection_operator::{
+    api::BitbucketConnection,
+    domain::scopes::{UseCase, required},
+};
 use sim::{Bitbucket, Kms, Token};
 
 use super::{
-    CLIENT_ID, CLIENT_SECRET, EMAIL, Operator, PATIENCE, PAUSE, PROJECT, TOKEN,
+    CLIENT_ID, CLIENT_SECRET, EMAIL, Operator, PATIENCE, PAUSE, PROJECT, SECRET, TOKEN,
     plane::Plane,
     rights,
     tenant::Tenant,
@@ -122,6 +125,27 @@ impl World {
     /// [`World::cluster_wide`] with differences.
     pub fn cluster_wide_builder() -> Builder {
         Builder { cluster_wide: true, ..Self::builder() }
+    }
+
+    /// Issues a token with exactly the scopes for SecretScanning.
+    pub fn issue(&self, email: &str, token: &str) {
+        self.bitbucket.add(Token::new(email, token).scopes(needed_by(&[UseCase::SecretScanning])));
+    }
+
+    /// Applies the Secret [`SECRET`] with the good token, the instance and a connection, and waits until it is Ready.
+    pub async fn ready_connection(&self, name: &str) -> BitbucketConnection {
+        self.secret(SECRET, EMAIL, TOKEN).await;
+        self.instance().await;
+        self.connection(name).apply().await;
+        self.ready(name).await
+    }
+
+    /// The only connection of this name in the KMS.
+    pub fn row(&self, name: &str) -> sim::Connection {
+        let mut rows = self.kms.connections();
+        rows.retain(|row| row.name == name);
+        assert_eq!(rows.len(), 1, "connections {name} in the KMS: {rows:#?}");
+        rows.remove(0)
     }
 
     /// Kills the operator and starts it again, with an empty memory; waits until it is ready.

@@ -1,5 +1,4 @@
-//! A control plane's whole life. Left out of a plain `cargo test`, as the programs may have to be built first:
-//! `cargo test -p controlplane -- --ignored`.
+//! A control plane's whole life. Where no programs are found they are built first, which takes minutes, once.
 
 use std::error::Error;
 use std::path::Path;
@@ -35,7 +34,6 @@ fn refused<T>(result: Result<T>) -> bool {
 }
 
 #[tokio::test]
-#[ignore = "runs a real control plane"]
 async fn namespaces_vanish_and_rbac_holds() -> Result<()> {
     let cluster = start().await?;
     kubectl(&cluster, &["create", "namespace", "passing"]).await?;
@@ -63,7 +61,6 @@ async fn namespaces_vanish_and_rbac_holds() -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "runs a real control plane"]
 async fn data_outlives_killed_programs() -> Result<()> {
     let cluster = start().await?;
     kubectl(&cluster, &["create", "namespace", "lasting"]).await?;
@@ -82,7 +79,6 @@ async fn data_outlives_killed_programs() -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "runs a real control plane"]
 async fn a_kept_one_lives_until_its_script_is_run() -> Result<()> {
     let mut other = std::process::Command::new("sleep").arg("600").spawn()?;
     let cluster = start().await?;

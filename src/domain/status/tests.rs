@@ -1,0 +1,270 @@
+use super::*;
+use crate::domain::{
+    credential::Credentials,
+    ownership::OwnerId,
+    verdict::{Accepted, NoVerdict, Refusal, Verdict},
+};
+use serde_json::json;
+
+const INTERVAL: i64 = 3_600;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).expect("a time")
+}
+
+fn spec() -> ConnectionSpec {
+    let raw = json!({
+        "projectId": "7ffbb072-2575-495a-b5b0-127f88caef78",
+        "secretRef": {"name": "bitbucket-token"},
+        "scopes": {"additional": ["read:repository:bitbucket"]},
+        "contact": "#team-a",
+    });
+    crate::domain::spec::validate("payments", &serde_json::from_value(raw).expect("a spec")).expect("a good spec")
+}
+
+fn token(word: &str, verdict: Verdict) -> Token {
+    let credentials = Credentials::parse("bot@example.com", word).expect("good values");
+    let fingerprint = credentials.fingerprint(&OwnerId::new("cluster").expect("good id"));
+    Token::Asked { verdict, fingerprint, email: "bot@example.com".to_owned() }
+}
+
+fn good(word: &str) -> Token {
+    let granted = Some(crate::domain::scopes::parse_header("read:user, read:repository"));
+    token(word, Verdict::Accepted(Accepted { granted, ..Accepted::default() }))
+}
+
+fn down(word: &str) -> Token {
+    token(word, Verdict::Unknown(NoVerdict::Unavailable("HTTP 503".to_owned())))
+}
+
+fn synced(reason: Reason) -> Judgement {
+    Judgement::new(reason, "words")
+}
+
+/// A pass that looks at everything, `second` seconds after the beginning.
+struct World {
+    status: BitbucketConnectionStatus,
+    generation: i64,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { status: BitbucketConnectionStatus::default(), generation: 1 }
+    }
+
+    /// A world that is Ready since the beginning, with a token that was declared to end then.
+    fn ready(expires: &str) -> Self {
+        let mut world = Self::new();
+        world.looks(0, &good("one"), "1", Some(expires), synced(Reason::InSync));
+        world
+    }
+
+    fn looks(&mut self, second: i64, token: &Token, version: &str, expires: Option<&str>, synced: Judgement) -> Report {
+        let verdict = matches!(token, Token::Asked { verdict: Verdict::Accepted(_) | Verdict::Refused(_), .. });
+        self.passes(
+            second,
+            Some(Findings {
+                token: Some(token),
+                secret_version: (!matches!(token, Token::NoSecret)).then_some(version),
+                declared: Declared { secret: expires, ..Declared::default() },
+                synced,
+                connection: Some(ConnectionStatus::default()),
+                tells: &[],
+                verified_at: verdict.then(|| at(second)),
+                requested: None,
+                release: false,
+            }),
+        )
+    }
+
+    fn waits(&mut self, second: i64) -> Report {
+        self.passes(second, None)
+    }
+
+    fn passes(&mut self, second: i64, findings: Option<Findings<'_>>) -> Report {
+        let spec = spec();
+        let before = self.status.clone();
+        let pass = Pass {
+            now: at(second),
+            uid: "uid",
+            generation: Some(self.generation),
+            before: &before,
+            spec: Some(&spec),
+            findings,
+        };
+        let report = report(&pass);
+        self.status = report.status.clone();
+        report
+    }
+
+    fn reason(&self, kind: &str) -> &str {
+        conditions::find(&self.status.conditions, kind).map_or("", |condition| condition.reason.as_str())
+    }
+
+    fn has(&self, kind: &str) -> bool {
+        conditions::find(&self.status.conditions, kind).is_some()
+    }
+}
+
+fn told(report: &Report) -> Vec<&'static str> {
+    report.announcements.iter().map(|event| event.reason.as_str()).collect()
+}
+
+#[test]
+fn nothing_new_writes_nothing() {
+    let mut world = World::ready("2027-06-01");
+    let before = world.status.clone();
+    let report = world.waits(100);
+    assert_eq!((world.status.clone(), told(&report)), (before.clone(), vec![]), "time alone changes nothing");
+    // The verdict of then, shared with another object, and an instance that was looked at again.
+    let report = world.looks(0, &good("one"), "1", Some("2027-06-01"), synced(Reason::InSync));
+    assert_eq!((world.status, told(&report)), (before, vec![]));
+}
+
+#[test]
+fn a_verification_costs_one_status_and_no_event() {
+    let mut world = World::ready("2027-06-01");
+    let report = world.looks(INTERVAL, &good("one"), "1", Some("2027-06-01"), synced(Reason::InSync));
+    assert_eq!(world.status.last_verified_time, Some(Time(at(INTERVAL))));
+    assert!(world.status.next_verification_time.as_ref().is_some_and(|next| next.0 >= at(2 * INTERVAL)));
+    assert_eq!(told(&report), Vec::<&str>::new());
+}
+
+#[test]
+fn an_outage_leaves_ready_alone_until_it_is_stale() {
+    let mut world = World::ready("2027-06-01");
+    let report = world.looks(INTERVAL, &down("one"), "1", Some("2027-06-01"), synced(Reason::InSync));
+    assert_eq!((world.reason(types::READY), report.class), ("Succeeded", Some(Class::Transient)));
+    assert_eq!(world.reason(types::CREDENTIALS_VALID), "BitbucketUnavailable");
+    assert!(!world.has(types::RECONCILING) && !world.has(types::STALLED));
+    assert_eq!(world.status.next_verification_time, None, "a restart tries again at once");
+    assert_eq!(report.wake_at, Some(at(3 * INTERVAL)), "and it is looked at when it turns stale");
+    let before = world.status.clone();
+    world.looks(INTERVAL + 60, &down("one"), "1", Some("2027-06-01"), synced(Reason::InSync));
+    assert_eq!(world.status, before, "further attempts write nothing");
+    world.looks(3 * INTERVAL, &down("one"), "1", Some("2027-06-01"), synced(Reason::InSync));
+    assert_eq!(world.reason(types::READY), "VerificationStale");
+    let report = world.looks(3 * INTERVAL + 60, &good("one"), "1", Some("2027-06-01"), synced(Reason::InSync));
+    assert_eq!((world.reason(types::READY), told(&report)), ("Succeeded", vec!["Recovered"]));
+}
+
+#[test]
+fn an_outage_of_what_was_never_ready_is_in_progress() {
+    let mut world = World::new();
+    world.looks(0, &down("one"), "1", None, Judgement::not_evaluated("later"));
+    assert_eq!(world.reason(types::READY), "BitbucketUnavailable");
+    assert!(world.has(types::RECONCILING));
+    // Nor was a changed spec ever Ready.
+    let mut world = World::ready("2027-06-01");
+    world.generation = 2;
+    world.looks(60, &good("one"), "1", Some("2027-06-01"), synced(Reason::KmsUnavailable));
+    assert_eq!(world.reason(types::READY), "KmsUnavailable");
+}
+
+#[test]
+fn a_rotation_during_an_outage_keeps_ready_and_publishes_nothing() {
+    let mut world = World::ready("2027-06-01");
+    let fingerprint = world.status.token.as_ref().and_then(|token| token.fingerprint.clone());
+    let report = world.looks(60, &down("two"), "2", Some("2027-06-01"), synced(Reason::CredentialsNotVerified));
+    assert_eq!(world.reason(types::READY), "Succeeded");
+    assert_eq!(told(&report), ["ExpiryNotUpdated"]);
+    let token = world.status.token.clone().expect("a token");
+    assert!(fingerprint.is_some());
+    assert_eq!((token.fingerprint, token.secret_version.as_deref()), (None, Some("2")), "nobody accepted it yet");
+    let report = world.looks(120, &good("two"), "2", Some("2027-06-01"), synced(Reason::InSync));
+    assert_eq!(told(&report), Vec::<&str>::new(), "it was told already");
+}
+
+#[test]
+fn a_refused_token_is_told_once() {
+    let mut world = World::ready("2027-06-01");
+    let refused = || token("one", Verdict::Refused(Refusal::InvalidOrExpired));
+    let report = world.looks(60, &refused(), "1", Some("2027-06-01"), synced(Reason::InSync));
+    assert_eq!(told(&report), ["CredentialsRejected"]);
+    assert!(world.has(types::STALLED));
+    let report = world.looks(INTERVAL + 60, &refused(), "1", Some("2027-06-01"), synced(Reason::InSync));
+    assert_eq!(told(&report), Vec::<&str>::new());
+    let report = world.looks(INTERVAL + 120, &good("two"), "2", Some("2027-05-01"), synced(Reason::InSync));
+    assert_eq!(told(&report), ["Recovered"]);
+}
+
+#[test]
+fn the_end_of_a_token_is_told_threshold_by_threshold() {
+    let end = at(20 * 86_400).to_string();
+    let mut world = World::new();
+    let report = world.looks(0, &good("one"), "1", Some(&end), synced(Reason::InSync));
+    assert_eq!(told(&report), ["TokenExpiring"], "30 days are passed already");
+    assert_eq!(report.wake_at, world.status.next_verification_time.as_ref().map(|time| time.0));
+    assert_eq!(told(&world.waits(86_400)), Vec::<&str>::new());
+    let report = world.waits(19 * 86_400);
+    assert_eq!(told(&report), ["TokenExpiring"], "14, 7, 3 and 1 days were passed at once: one event");
+    assert_eq!(report.wake_at.min(Some(at(20 * 86_400))), report.wake_at);
+    let report = world.waits(20 * 86_400);
+    assert_eq!((told(&report), world.reason(types::EXPIRING_SOON)), (vec!["TokenExpired"], "Expired"));
+    assert_eq!(world.reason(types::READY), "Succeeded", "what is observed outranks what is declared");
+    assert_eq!(told(&world.waits(21 * 86_400)), Vec::<&str>::new());
+}
+
+#[test]
+fn a_refused_token_past_its_end_has_expired_and_is_told_once() {
+    let end = at(60).to_string();
+    let mut world = World::new();
+    world.looks(0, &good("one"), "1", Some(&end), synced(Reason::InSync));
+    let refused = token("one", Verdict::Refused(Refusal::InvalidOrExpired));
+    let report = world.looks(120, &refused, "1", Some(&end), synced(Reason::InSync));
+    assert_eq!((world.reason(types::CREDENTIALS_VALID), told(&report)), ("TokenExpired", vec!["TokenExpired"]));
+}
+
+#[test]
+fn dates_that_cannot_be_right_are_told() {
+    let mut world = World::ready("2027-06-01");
+    let report = world.looks(60, &good("two"), "2", Some("2027-06-01"), synced(Reason::InSync));
+    assert_eq!(told(&report), ["ExpiryNotUpdated"]);
+    let report = world.looks(120, &good("two"), "3", Some("2040-01-01"), synced(Reason::InSync));
+    assert_eq!(told(&report), ["ExpiryImplausible"]);
+    assert_eq!(
+        told(&world.looks(180, &good("two"), "3", Some("2040-01-01"), synced(Reason::InSync))),
+        Vec::<&str>::new()
+    );
+    let report = world.looks(240, &good("two"), "4", Some("next spring"), synced(Reason::InSync));
+    assert_eq!((told(&report), world.reason(types::EXPIRING_SOON)), (vec!["ExpiryInvalid"], "ExpiryInvalid"));
+    assert_eq!(world.status.token.as_ref().and_then(|token| token.expires_at.clone()), None, "no silent fallback");
+    let report = world.looks(300, &good("three"), "5", None, synced(Reason::InSync));
+    let token = world.status.token.clone().expect("a token");
+    assert_eq!((told(&report), token.expiry_source.as_deref()), (vec![], Some("Inferred")));
+    assert_eq!(token.expires_at, Some(Time(at(300 + 365 * 86_400))));
+}
+
+#[test]
+fn a_secret_that_is_gone_leaves_what_is_known() {
+    let mut world = World::ready("2027-06-01");
+    let report = world.looks(60, &Token::NoSecret, "", None, synced(Reason::InSync));
+    assert_eq!((world.reason(types::READY), told(&report)), ("SecretNotFound", vec![]));
+    assert!(world.has(types::RECONCILING), "it is waited for");
+    let token = world.status.token.clone().expect("a token");
+    assert_eq!((token.secret_version, token.expires_at.is_some()), (None, true));
+    let report = world.looks(120, &good("one"), "9", Some("2027-06-01"), synced(Reason::InSync));
+    assert_eq!(told(&report), Vec::<&str>::new(), "the same token is no rotation");
+    assert_eq!(world.status.token.and_then(|token| token.first_seen_time), Some(Time(at(0))));
+}
+
+#[test]
+fn letting_go_is_no_recovery() {
+    let mut world = World::ready("2027-06-01");
+    world.looks(10, &good("one"), "1", Some("2027-06-01"), synced(Reason::NameConflict));
+    let report = world.passes(
+        20,
+        Some(Findings {
+            token: None,
+            secret_version: None,
+            declared: Declared::default(),
+            synced: Judgement::not_evaluated("the object is being deleted"),
+            connection: None,
+            tells: &[],
+            verified_at: None,
+            requested: None,
+            release: true,
+        }),
+    );
+    assert_eq!(told(&report), Vec::<&str>::new());
+}
