@@ -48,6 +48,11 @@ async fn told(world: &World, name: &str, reason: &str) -> Vec<(String, String)> 
     events.map(|(kind, _, note)| (kind, note)).collect()
 }
 
+/// How many events the operator sent, also such as the API server had already.
+fn told_or_tried(world: &World) -> usize {
+    world.api_writes().iter().filter(|write| write.resource == "events").count()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_source_that_is_there_counts() {
     let world = World::start().await;
@@ -158,10 +163,10 @@ async fn the_end_draws_near_by_itself() {
     }
     assert!(world.bitbucket.journal().is_empty() && world.kms.journal().is_empty(), "time alone asks nobody");
 
-    let before = world.events("payments").await.len();
+    let before = told_or_tried(&world);
     world.restart().await;
     world.request_reconcile("payments").await;
-    assert_eq!(world.events("payments").await.len(), before, "a restart repeats nothing");
+    assert_eq!(told_or_tried(&world), before, "a restart repeats nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,11 +196,13 @@ async fn what_was_passed_at_once_is_told_once() {
         }
     };
     check("at first").await;
+    let before = told_or_tried(&world);
     world.restart().await;
     for (name, ..) in table {
         world.request_reconcile(name).await;
     }
     check("after a restart").await;
+    assert_eq!(told_or_tried(&world), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
