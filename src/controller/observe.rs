@@ -165,6 +165,12 @@ impl Observed {
         }
     }
 
+    /// Whether somebody asks for a look by annotation, and nobody has answered yet.
+    pub fn requested(&self) -> bool {
+        let handled = self.object.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_deref());
+        self.object.reconcile_requested_at().is_some_and(|requested| handled != Some(requested))
+    }
+
     /// Whether the Secret, where it was read, holds other values than those that the status tells of.
     pub fn secret_changed(&self) -> bool {
         let token = self.object.status.as_ref().and_then(|status| status.token.as_ref());
@@ -290,12 +296,10 @@ fn look_at_instance(observed: &Observed, context: &Context) {
 
 fn situation(observed: &Observed, context: &Context) -> Situation {
     let before = observed.object.status.as_ref();
-    let requested = observed.object.reconcile_requested_at();
     Situation {
         generation: observed.object.metadata.generation,
         observed_generation: before.and_then(|status| status.observed_generation),
-        requested: requested.is_some()
-            && requested != before.and_then(|status| status.last_handled_reconcile_at.as_deref()),
+        requested: observed.requested(),
         secret_changed: secret_changed(observed, context),
         access_changed: access_changed(observed),
         next_verification: before.and_then(|status| status.next_verification_time.as_ref()).map(|time| time.0),

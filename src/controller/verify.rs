@@ -77,12 +77,12 @@ pub async fn locate(observed: &Observed, context: &Context) -> Verified {
     verified
 }
 
-/// What a deletion relies on is read after it was asked for; objects that are deleted together share it.
+/// What a deletion relies on is read after it, or another look at it, was asked for; objects that are deleted together share it.
 fn deletion_began(observed: &Observed) -> Instant {
     let asked = observed.object.metadata.deletion_timestamp.as_ref().map_or(observed.now, |time| time.0);
     let ago = Duration::try_from(observed.now.duration_since(asked)).unwrap_or_default();
     let now = Instant::now();
-    if observed.memory.uncertain { now } else { now.checked_sub(ago).unwrap_or(now) }
+    if observed.memory.uncertain || observed.requested() { now } else { now.checked_sub(ago).unwrap_or(now) }
 }
 
 /// After a refused name: whose is it? Ours, if the answer to an earlier write was lost.

@@ -247,7 +247,8 @@ fn create(wanted: &Wanted<'_>) -> Plan {
         tells: Vec::new(),
         stages: finalizer(wanted).into_iter().chain([create]).collect(),
         synced: in_sync(spec),
-        holds: false,
+        // One that somebody deleted is told of until there is a new one.
+        holds: wanted.recorded.is_some(),
         release: false,
     }
 }
@@ -280,7 +281,7 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
         None => None,
     };
     let told_of_credentials = credentials.map(|need| match need {
-        Need::NotRecorded if recorded.is_some() => Intent::Recreated,
+        Need::NotRecorded if recorded.is_some_and(|recorded| recorded.id != connection.id) => Intent::Recreated,
         Need::NotRecorded => Intent::Created,
         Need::NewToken => Intent::Rotated,
         Need::NewEmail => Intent::Updated,
@@ -372,9 +373,8 @@ fn credentials_need(wanted: &Wanted<'_>, connection: &KmsConnection) -> Option<N
         Token::Invalid(_) => return Some(Need::NewToken),
         Token::NoSecret | Token::NoKey(_) => return None,
     };
-    let Some(recorded) = recorded.filter(|recorded| recorded.id == connection.id) else {
-        return Some(Need::NotRecorded);
-    };
+    let written = recorded.filter(|recorded| recorded.id == connection.id && recorded.token_fingerprint.is_some());
+    let Some(recorded) = written else { return Some(Need::NotRecorded) };
     let drifted = match (&recorded.credentials_hash, &connection.credentials_hash) {
         (Some(ours), Some(theirs)) => ours != theirs,
         // Servers without hashes leave nothing to compare.

@@ -7,6 +7,9 @@ use sim::{Fault, Match, Operation, State};
 
 use crate::harness::{Kstatus, SECRET, TOKEN, World, assert_says, in_time, kstatus};
 
+type Harm = fn(&World);
+type Loss = fn(&World) -> futures::future::BoxFuture<'_, ()>;
+
 const WAY_OUT: &str = "spec.deletionPolicy: Retain";
 
 /// Presses the button on an object that goes away, and can't be waited for.
@@ -107,7 +110,7 @@ async fn retain_lets_go_even_if_the_mark_must_stay() {
     let world = World::start().await;
     world.ready_connection("down").await;
     // What keeps the mark from being removed
-    let table: [(&str, fn(&World)); 3] = [
+    let table: [(&str, Harm); 3] = [
         ("refused", |world| world.kms.deny("edit")),
         ("broken", |world| world.kms.fail_when(Match::op(Operation::Update), Fault::status(500))),
         ("down", |world| world.kms.down()),
@@ -162,7 +165,6 @@ async fn a_deletion_waits_for_the_kms_and_ends_by_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_needs_neither_secret_nor_token_nor_instance() {
     // What is gone before the object is
-    type Loss = fn(&World) -> futures::future::BoxFuture<'_, ()>;
     let table: [(&str, Loss); 4] = [
         ("the Secret", |world| Box::pin(world.delete_secret(SECRET))),
         ("the token", |world| {
@@ -223,17 +225,19 @@ async fn what_is_gone_or_not_ours_is_not_deleted() {
     world.kms.edit(&world.row("unmarked").id, |row| row.description = Some("Mine now".to_owned()));
     world.kms.edit(&world.row("anothers").id, |row| row.description = Some("[k8s:0123456789abcdef:c]".to_owned()));
     let theirs = [world.row("anothers"), world.row("unmarked")];
-    // Without a status it is found by its mark. Nobody may see that status come back: the KMS is away until it is deleted.
+    // Without a status it is found by its mark. The status is taken while the deletion can't go on.
     world.kms.down();
+    world.delete("statusless").await;
+    world.until_reason("statusless", "Synced", "KmsUnavailable").await;
     let api = world.api::<BitbucketConnection>();
     let wiped = api.patch_status("statusless", &PatchParams::default(), &Patch::Merge(json!({"status": null}))).await;
     wiped.expect("a status that can be taken away");
-    let bbc = world.not_ready("statusless", "KmsUnavailable").await;
+    let bbc = world.until_reason("statusless", "Synced", "KmsUnavailable").await;
     assert!(bbc.status.is_some_and(|status| status.connection.is_none()));
-    world.delete("statusless").await;
     world.kms.up();
     world.until_gone("statusless").await;
     assert!(world.kms.connection("statusless").is_none());
+    assert_eq!(world.count_events("statusless", "ConnectionDeleted").await, 1);
 
     for name in ["gone", "unmarked", "anothers"] {
         world.delete(name).await;

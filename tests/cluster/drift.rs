@@ -7,6 +7,8 @@ use sim::{Caller, Connection, Match};
 
 use crate::harness::{EMAIL, PAUSE, SECRET, TOKEN, World, assert_says, in_time};
 
+type Edit = Box<dyn Fn(&mut Connection)>;
+
 const CORRECTIONS: &str = "bitbucket_connection_operator_drift_corrections_total";
 const PASSES: &str = "bitbucket_connection_operator_reconciles_total";
 
@@ -21,7 +23,6 @@ async fn what_somebody_changed_is_put_back_and_told_once() {
     let credentials = json!({"email": EMAIL, "apiToken": TOKEN});
     let described = row.description.clone().expect("a description");
     let text = described.replace("Payments", "Mine");
-    type Edit = Box<dyn Fn(&mut Connection)>;
     let edit = |edit: fn(&mut Connection)| -> Edit { Box::new(edit) };
     // What somebody did → the fields that the event names, the body of the PATCH
     let table: [(Edit, &str, Value); 6] = [
@@ -53,7 +54,7 @@ async fn what_somebody_changed_is_put_back_and_told_once() {
         let bbc = world.request_reconcile("payments").await;
         assert_says(&bbc, "Ready", "True", "Succeeded", &[]);
         let sent: Vec<_> = world.kms.matching(&Match::writes()).into_iter().filter_map(|entry| entry.json).collect();
-        assert_eq!(sent, [body.clone()], "{fields}");
+        assert_eq!(sent, std::slice::from_ref(body), "{fields}");
         let now = world.row("payments");
         assert_eq!((&now.id, &now.name, &now.description), (&row.id, &row.name, &row.description), "{fields}");
         assert_eq!((now.email.as_str(), now.api_token.as_str()), (EMAIL, TOKEN), "{fields}");

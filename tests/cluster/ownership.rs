@@ -37,7 +37,7 @@ async fn a_connection_without_our_mark_is_left_alone_until_it_bears_it_again() {
     ];
     for (at, (description, reason, words)) in table.into_iter().enumerate() {
         world.kms.edit(&ours.id, |row| row.description.clone_from(&description));
-        let theirs = world.row("payments");
+        let theirs = world.kms.connections().remove(0);
         world.kms.clear_journal();
         world.request_reconcile("payments").await;
         let bbc = world.not_ready("payments", reason).await;

@@ -13,6 +13,9 @@ fn fingerprint_in_kms(bbc: &BitbucketConnection) -> Option<String> {
     bbc.status.as_ref()?.connection.as_ref()?.token_fingerprint.clone()
 }
 
+/// What is wrong, the Secret, which condition says so, its reason, its words, its event.
+type BadToken = (&'static str, serde_json::Value, &'static str, &'static str, &'static [&'static str], &'static str);
+
 /// Waits until the KMS holds other credentials than these, and the status says so.
 async fn rotated(world: &World, before: &BitbucketConnection) -> BitbucketConnection {
     let hash = |bbc: &BitbucketConnection| bbc.status.as_ref()?.connection.as_ref()?.credentials_hash.clone();
@@ -64,7 +67,7 @@ async fn a_bad_token_never_replaces_a_good_one() {
     };
     // What is wrong with the new token → which condition says so, with what words, and which event
     let narrow = ["read:user:bitbucket", "read:account"];
-    let table: [(&str, serde_json::Value, &str, &str, &[&str], &str); 4] = [
+    let table: [BadToken; 4] = [
         ("revoked", bad(EMAIL), "CredentialsValid", "CredentialsRejected", &["401", SECRET], "CredentialsRejected"),
         ("narrow", bad(EMAIL), "ScopesSufficient", "ScopesMissing", &["write:webhook:bitbucket"], "ScopesMissing"),
         ("user name", bad("bot"), "CredentialsValid", "SecretInvalid", &["e-mail", "email"], ""),

@@ -203,6 +203,9 @@ fn a_lost_answer_loses_neither_credentials_nor_the_event() {
     // The connection was made, and the status doesn't know.
     let (steps, tells, _) = planned(&good("one"), None, &Remote::Ours(held()));
     assert_eq!((steps.last().map(String::as_str), tells), (Some("update credentials"), vec![Intent::Created]));
+    // Nor does a status that found it again before the KMS failed once more.
+    let found = ConnectionStatus { credentials_hash: None, token_fingerprint: None, ..recorded() };
+    assert_eq!(planned(&good("one"), Some(&found), &Remote::Ours(held())).1, [Intent::Created]);
     // It was made again after somebody deleted it, and the status tells of the old one.
     let old = ConnectionStatus { id: "old".to_owned(), ..recorded() };
     assert_eq!(planned(&good("one"), Some(&old), &Remote::Ours(held())).1, [Intent::Recreated]);
