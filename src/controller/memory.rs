@@ -47,6 +47,8 @@ pub struct KnownSecret {
     pub seen: String,
     /// By which values are compared.
     pub content: ContentKey,
+    /// By which e-mail and token are compared.
+    pub credentials: ContentKey,
 }
 
 impl Memory {

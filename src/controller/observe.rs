@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
 use super::{
@@ -94,7 +94,7 @@ pub struct SecretValues {
     pub expires_at: Option<String>,
     /// The annotation with the expiry.
     pub annotation: Option<String>,
-    /// When it was seen to change.
+    /// When its credentials were seen to change; nothing if they are those of the status.
     pub changed: Option<Instant>,
 }
 
@@ -382,25 +382,26 @@ async fn read_secret(observed: &mut Observed, due: Due, context: &Context) -> Re
         annotation: secret.annotations().get(EXPIRES_AT).cloned(),
         changed,
     };
-    let content = content(&values, context);
+    let (content, credentials) = (content(&values, context), credentials(&values, context));
     let token = observed.object.status.as_ref().and_then(|status| status.token.as_ref());
     let recorded = token.and_then(|token| token.secret_version.as_deref());
-    if let Some(known) = observed.memory.secret.as_ref().filter(|known| known.content == content)
-        && recorded == Some(known.stands_for.as_str())
-    {
+    let known = observed.memory.secret.as_ref().filter(|known| recorded == Some(known.stands_for.as_str()));
+    if known.is_some_and(|known| known.credentials == credentials) {
+        values.changed = None;
+    }
+    if let Some(known) = known.filter(|known| known.content == content) {
         values.stands_for.clone_from(&known.stands_for);
         if due == Due::SecretChanged {
             observed.task = Task::Nothing;
         }
     }
-    let known = KnownSecret { stands_for: values.stands_for.clone(), seen: version, content };
+    let known = KnownSecret { stands_for: values.stands_for.clone(), seen: version, content, credentials };
     context.memory.update(&observed.uid, |memory| memory.secret = Some(known));
     observed.secret = Some(values);
     Ok(())
 }
 
 fn content(values: &SecretValues, context: &Context) -> ContentKey {
-    use secrecy::ExposeSecret;
     let token = values.token.as_ref().map(ExposeSecret::expose_secret);
     context.process_key.content(&[
         values.email.as_deref(),
@@ -408,6 +409,11 @@ fn content(values: &SecretValues, context: &Context) -> ContentKey {
         values.expires_at.as_deref(),
         values.annotation.as_deref(),
     ])
+}
+
+fn credentials(values: &SecretValues, context: &Context) -> ContentKey {
+    let token = values.token.as_ref().map(ExposeSecret::expose_secret);
+    context.process_key.content(&[values.email.as_deref(), token])
 }
 
 /// uid and resourceVersion of a Secret: a Secret that was deleted and created again is another.

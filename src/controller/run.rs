@@ -92,6 +92,16 @@ pub enum Error {
         "the connection to the API server can't be set up: {0}. See whether kubectl works with the same kubeconfig."
     )]
     Client(#[source] kube::Error),
+    /// Nobody answers where the API server should be.
+    #[error(
+        "the API server at {address} can't be reached: {reason}. See whether kubectl works with the same kubeconfig, or, in a pod, whether a network policy keeps it from the API server."
+    )]
+    Unreachable {
+        /// Where it should be.
+        address: String,
+        /// The innermost cause.
+        reason: String,
+    },
     /// The default owner id can't be read.
     #[error(
         "the uid of the namespace kube-system, the default owner id, can't be read: {0}. Let the operator's ServiceAccount get that namespace, or set --owner-id to an id that stays the same for this cluster, such as that uid."
@@ -416,10 +426,21 @@ async fn recount(mut recounts: UnboundedReceiver<InstanceKey>, context: Arc<Cont
     future::select(Box::pin(collect), Box::pin(stop.wait_for(|stop| *stop))).await;
 }
 
+/// A client, after a first answer: watches would wait for an API server for ever, without a word to whoever started this.
 async fn client() -> Result<Client, Error> {
     let mut config = Config::infer().await.map_err(Error::NoCluster)?;
     config.read_timeout = Some(READ_TIMEOUT);
-    Client::try_from(config).map_err(Error::Client)
+    let address = config.cluster_url.to_string();
+    let client = Client::try_from(config).map_err(Error::Client)?;
+    match client.apiserver_version().await {
+        // An answer is an answer, be it that not everybody may ask for the version.
+        Ok(_) | Err(kube::Error::Api(_) | kube::Error::SerdeError(_)) => Ok(client),
+        Err(error) => Err(Error::Unreachable { address, reason: innermost(&error) }),
+    }
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).last().map(ToString::to_string).unwrap_or_default()
 }
 
 async fn owner_id(client: &Client) -> Result<OwnerId, Error> {

@@ -217,15 +217,22 @@ pub async fn namespaces(client: Client, mut store: Writer<PartialObjectMeta<Name
             })
         }),
     );
+    let changed = |namespace: &PartialObjectMeta<Namespace>| {
+        let known = reader.get(&kube::runtime::reflector::ObjectRef::from_obj(namespace));
+        known.is_none_or(|known| known.metadata.labels != namespace.metadata.labels)
+    };
+    let mut relisted = Vec::new();
     while let Some(event) = events.next().await {
         let mut news = Vec::new();
-        if let Event::Apply(namespace) = &event {
-            let known = reader.get(&kube::runtime::reflector::ObjectRef::from_obj(namespace));
-            if known.is_none_or(|known| known.metadata.labels != namespace.metadata.labels) {
-                news = context.users.in_namespace(&namespace.name_any());
-            }
+        match &event {
+            Event::Init => relisted.clear(),
+            Event::InitApply(namespace) if changed(namespace) => relisted.push(namespace.name_any()),
+            Event::Apply(namespace) if changed(namespace) => news.push(namespace.name_any()),
+            Event::InitDone => news.append(&mut relisted),
+            Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => {}
         }
         store.apply_watcher_event(&event);
-        news.iter().for_each(|target| context.triggers.look(target));
+        let users = news.iter().flat_map(|namespace| context.users.in_namespace(namespace));
+        users.for_each(|target| context.triggers.look(&target));
     }
 }

@@ -109,14 +109,17 @@ pub fn determine(declared: Declared<'_>, first_seen: Timestamp) -> Expiry {
     }
 }
 
-/// Reads an RFC 3339 time, or a date, which is 00:00 UTC of that day.
+/// Reads an RFC 3339 time, or a date, which is 00:00 UTC of that day; in whole seconds, as the status keeps it and as it
+/// will be compared.
 pub fn parse(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     if text.len() == 10 {
         let date: civil::Date = text.parse().ok()?;
         return Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp());
     }
-    text.parse().ok().filter(|_| text.as_bytes().get(10).is_some_and(|b| matches!(b, b'T' | b't' | b' ')))
+    let at: Timestamp = text.parse().ok()?;
+    let is_time = text.as_bytes().get(10).is_some_and(|b| matches!(b, b'T' | b't' | b' '));
+    Timestamp::from_second(at.as_second()).ok().filter(|_| is_time)
 }
 
 /// What the condition ExpiringSoon says, and what else follows.
@@ -239,6 +242,7 @@ mod tests {
             (" 2027-03-01\n", Some("2027-03-01T00:00:00Z")),
             ("2027-03-01T12:00:00Z", Some("2027-03-01T12:00:00Z")),
             ("2027-03-01T12:00:00+02:00", Some("2027-03-01T10:00:00Z")),
+            ("2027-03-01T12:00:00.987Z", Some("2027-03-01T12:00:00Z")),
             ("2027-02-30", None),
             ("2027-03-01T12:00:00", None),
             ("01.03.2027", None),

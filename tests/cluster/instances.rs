@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sim::{Fault, Flavor, Kms, Match, Operation};
 
 use crate::harness::{
-    CLIENT_ID, CLIENT_SECRET, EMAIL, Kstatus, PROJECT, SECRET, TOKEN, World, condition, conditions, kstatus,
+    CLIENT_ID, CLIENT_SECRET, EMAIL, Kstatus, PATIENCE, PROJECT, SECRET, TOKEN, World, condition, conditions, kstatus,
 };
 
 /// Waits until an instance has this reason in its present generation.
@@ -300,9 +300,12 @@ async fn a_session_is_replaced_before_it_ends() {
     world.instance().await;
     world.connection("payments").apply().await;
     world.ready("payments").await;
-    while world.kms.logins() < 3 {
-        world.request_reconcile("payments").await;
-    }
+    let renewed = async {
+        while world.kms.logins() < 3 {
+            world.request_reconcile("payments").await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, renewed).await.expect("another login");
     let refused = world.kms.journal().into_iter().filter(|entry| entry.status() != Some(200)).count();
     assert_eq!(refused, 0);
 }

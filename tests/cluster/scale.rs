@@ -88,6 +88,7 @@ async fn a_fleet_costs_what_it_must_and_a_restart_costs_nothing() {
 
     world.bitbucket.clear_journal();
     world.kms.clear_journal();
+    world.operator.kill().await;
     let before = world.api_writes().len();
     world.restart().await;
     let passes = "bitbucket_connection_operator_reconciles_total";

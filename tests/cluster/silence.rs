@@ -81,6 +81,16 @@ async fn instance_with_kms(world: &World, name: &str) -> Kms {
     kms
 }
 
+/// Where something goes wrong: at Bitbucket, or at the KMS when it is asked for this.
+const PLACES: [&str; 4] = ["bitbucket", "login", "list", "create"];
+
+/// An error in the words of both services, which begin with what was sent.
+fn in_words(status: u16, secret: &str) -> Fault {
+    let words = format!("{secret} can't be used: {secret}");
+    let body = json!({"statusCode": status, "error": "BadRequest", "message": words, "type": "error"});
+    Fault::json(status, &body)
+}
+
 /// What the KMS is asked for at a place of a table.
 fn operation(place: &str) -> Operation {
     match place {
@@ -136,18 +146,19 @@ async fn what_a_service_repeats_is_not_passed_on() {
     let mut stand_ins = Vec::new();
     let mut names = Vec::new();
     for status in [400, 401, 403, 404, 409, 422, 429, 500] {
-        for place in ["bitbucket", "create", "list", "login"] {
-            let name = format!("{place}-{status}");
-            let mut change = json!({});
+        for (place, words) in PLACES.iter().flat_map(|place| [(place, ""), (place, "in-words-")]) {
+            let name = format!("{place}-{words}{status}");
             let token = format!("ATATT3x-canary-of-{name}");
-            match place {
-                "bitbucket" => world.bitbucket.fail_when(Match::any().token(&token), Fault::Echo(status)),
-                _ => {
-                    let kms = instance_with_kms(&world, &name).await;
-                    kms.fail_when(Match::op(operation(place)), Fault::Echo(status));
-                    stand_ins.push(kms);
-                    change = json!({"kmsRef": {"name": name}});
-                }
+            let secret = if *place == "login" { CLIENT_SECRET } else { &token };
+            let fault = if words.is_empty() { Fault::Echo(status) } else { in_words(status, secret) };
+            let mut change = json!({});
+            if *place == "bitbucket" {
+                world.bitbucket.fail_when(Match::any().token(&token), fault);
+            } else {
+                let kms = instance_with_kms(&world, &name).await;
+                kms.fail_when(Match::op(operation(place)), fault);
+                stand_ins.push(kms);
+                change = json!({"kmsRef": {"name": name}});
             }
             canaries.push(connection_with_token(&world, &name, change).await);
             names.push(name);
