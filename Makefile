@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 BIN := bitbucket-connection-operator
+# Tests mostly wait for servers: more of them than cores.
+THREADS ?= 8
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,7 +13,7 @@ demo: ## show the main job: control plane, stand-ins, a connection from token to
 
 test: lint ## check everything: format, lints, then unit, command line and cluster tests
 	@echo "== tests: unit, command line, cluster (a control plane is built where none is found: minutes, once)"
-	$(CARGO) test --workspace --no-fail-fast
+	RUST_TEST_THREADS=$(THREADS) $(CARGO) test --workspace --no-fail-fast
 
 lint: ## check format and lints
 	@echo "== format"

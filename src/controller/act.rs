@@ -37,14 +37,22 @@ pub struct Outcome {
     pub tells: Vec<Intent>,
     /// Whether the object may be let go.
     pub release: bool,
-    /// The KMS refused the name of a new connection.
-    pub name_taken: bool,
-    /// Why a step of a deletion could not be done.
-    pub kept_by: Option<Judgement>,
+    /// What the plan didn't reckon with.
+    pub surprise: Option<Surprise>,
     /// How far our own writes to the API server got.
     pub written: Written,
     /// When the KMS wants to be asked again.
     pub retry_after: Option<Duration>,
+}
+
+/// What a plan didn't reckon with: the KMS holds something else than was observed, and another plan follows from that.
+#[derive(Debug)]
+pub enum Surprise {
+    /// The name of a new connection is taken. If it is taken by ours, the answer to an earlier write was lost.
+    NameTaken,
+    /// The KMS didn't do what a deletion takes, for that reason. Whether the object may go all the same is for its
+    /// policy to say.
+    Kept(Judgement),
 }
 
 /// How far our own writes to the API server got in this pass.
@@ -78,8 +86,7 @@ pub async fn act(
         connection: recorded.clone().filter(|_| plan.holds),
         tells: plan.tells.clone(),
         release: false,
-        name_taken: false,
-        kept_by: None,
+        surprise: None,
         written,
         retry_after: verified.retry_after,
     };
@@ -145,7 +152,6 @@ async fn failed(
     if let (KmsError::CredentialsRefused { .. }, Some(credentials)) = (error, &verified.credentials) {
         context.verdicts.doubt(credentials).await;
     }
-    outcome.name_taken = *error == KmsError::NameTaken && matches!(step, Step::Create(_));
     outcome.retry_after = errors::retry_after(error).or(outcome.retry_after);
     outcome.synced = match (&observed.access, spec::scope(&observed.object.spec), &observed.spec) {
         (_, _, Ok(spec)) if *error == KmsError::NameTaken => plan::name_conflict(spec),
@@ -153,7 +159,11 @@ async fn failed(
         // Only a deletion goes on without a valid spec.
         _ => Judgement::new(Reason::KmsRejected, format!("The KMS did not do it: {error}.")),
     };
-    outcome.kept_by = (observed.task == Task::Delete).then(|| outcome.synced.clone());
+    outcome.surprise = match step {
+        Step::Create(_) if *error == KmsError::NameTaken => Some(Surprise::NameTaken),
+        _ if observed.task == Task::Delete => Some(Surprise::Kept(outcome.synced.clone())),
+        _ => None,
+    };
 }
 
 /// What the status says of a connection. Hash and fingerprint are those of our last write of credentials.

@@ -143,12 +143,12 @@ async fn look<K: Instance>(
         _ => 0,
     };
     let wait = match looked.judgement.reason.class() {
-        Some(Class::Transient) => Some(schedule::backoff(looked.attempts - 1, &format!("{key:?}"))),
+        Some(Class::Transient) => Some(schedule::backoff(looked.attempts - 1, &key.to_string())),
         Some(Class::Stalled) => Some(STALLED_AGAIN),
         Some(Class::Waiting) | None => None,
     };
     looked.look_again = wait.and_then(|wait| now.checked_add(wait).ok());
-    tracing::info!(instance = ?key, reason = looked.judgement.reason.as_str(), "looked at an instance");
+    tracing::info!(reason = looked.judgement.reason.as_str(), "looked at an instance");
     Ok(looked)
 }
 

@@ -19,7 +19,7 @@ use crate::{
     api::BitbucketConnection,
     domain::{
         conditions::{self, types},
-        plan::{self, Plan, Remote, Wanted},
+        plan::{self, Plan, Wanted},
         schedule::Due,
         spec, token,
     },
@@ -36,15 +36,9 @@ pub async fn reconcile(object: Arc<BitbucketConnection>, context: &Context) -> R
     };
     let written = Written::nothing(&observed);
     let mut outcome = act::act(&plan(&observed, &verified, &written), written, &observed, &verified, context).await?;
-    if outcome.name_taken {
-        // Whose is the name? If it is ours, the answer to an earlier write was lost, and the plan is another.
-        verified.remote = verify::find_by_name(&observed, context).await;
-        let written = outcome.written;
-        outcome = act::act(&plan(&observed, &verified, &written), written, &observed, &verified, context).await?;
-    }
-    if let Some(why) = outcome.kept_by.take() {
-        // The KMS didn't do it: whether the object may go all the same is for its policy to say.
-        (verified.remote, verified.retry_after) = (Remote::Unreadable(why), outcome.retry_after);
+    if let Some(surprise) = outcome.surprise.take() {
+        verified.remote = verify::after(surprise, &observed, context).await;
+        verified.retry_after = outcome.retry_after;
         let written = outcome.written;
         outcome = act::act(&plan(&observed, &verified, &written), written, &observed, &verified, context).await?;
     }

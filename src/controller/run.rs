@@ -362,17 +362,27 @@ fn pass(
     }
 }
 
+/// A pass over an instance, likewise.
 fn instance_pass<K>(object: Arc<K>, context: Arc<Context>) -> future::BoxFuture<'static, Result<Action, errors::Error>>
 where
     K: Instance + Serialize + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
 {
-    Box::pin(async move {
-        let result = guarded(RECONCILE_TIMEOUT, instance::reconcile(object, &context)).await;
-        if let Err(error) = &result {
-            tracing::warn!(%error, "the pass over an instance broke off; it is tried again");
+    let span = tracing::info_span!(
+        "reconcile",
+        object = %object.key(),
+        generation = object.meta().generation,
+        id = %uuid::Uuid::new_v4().simple(),
+    );
+    Box::pin(
+        async move {
+            let result = guarded(RECONCILE_TIMEOUT, instance::reconcile(object, &context)).await;
+            if let Err(error) = &result {
+                tracing::warn!(%error, "the pass broke off; it is tried again");
+            }
+            result
         }
-        result
-    })
+        .instrument(span),
+    )
 }
 
 /// Runs the queue of a kind.

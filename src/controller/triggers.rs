@@ -1,6 +1,6 @@
 //! Who is to be looked at: the way from one room's news to another's queue.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -36,6 +36,15 @@ pub enum InstanceKey {
         /// Its name.
         name: String,
     },
+}
+
+impl fmt::Display for InstanceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespaced { namespace, name } => write!(f, "KmsInstance {namespace}/{name}"),
+            Self::Cluster { name } => write!(f, "ClusterKmsInstance {name}"),
+        }
+    }
 }
 
 /// The queues of all controllers. They are never full: they hold names, each once per change, and are drained as fast

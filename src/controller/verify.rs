@@ -7,6 +7,7 @@ use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
 use super::{
+    act::Surprise,
     context::Context,
     errors,
     observe::{Access, Observed, has_finalizer},
@@ -85,8 +86,16 @@ fn deletion_began(observed: &Observed) -> Instant {
     if observed.memory.uncertain || observed.requested() { now } else { now.checked_sub(ago).unwrap_or(now) }
 }
 
-/// After a refused name: whose is it? Ours, if the answer to an earlier write was lost.
-pub async fn find_by_name(observed: &Observed, context: &Context) -> Remote {
+/// What the KMS holds after a surprise.
+pub async fn after(surprise: Surprise, observed: &Observed, context: &Context) -> Remote {
+    match surprise {
+        Surprise::NameTaken => find_by_name(observed, context).await,
+        Surprise::Kept(why) => Remote::Unreadable(why),
+    }
+}
+
+/// After a refused name: whose is it?
+async fn find_by_name(observed: &Observed, context: &Context) -> Remote {
     let (Ok(spec), Ok(access)) = (&observed.spec, &observed.access) else { return unreachable(&observed.access) };
     match access.kms.connection_named(&spec.scope, &spec.name).await {
         Ok(Some(connection)) => match ownership::ownership(&connection.description, &observed.owner) {

@@ -75,7 +75,7 @@ where
 {
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
         LogFormat::Text => fmt::layer().with_writer(writer).with_ansi(colours).boxed(),
-        LogFormat::Json => fmt::layer().with_writer(writer).json().flatten_event(true).boxed(),
+        LogFormat::Json => fmt::layer().with_writer(writer).json().flatten_event(true).with_span_list(false).boxed(),
     };
     Ok(Registry::default().with(lines).with(filter(wanted)?).with(filter_fn(is_harmless)))
 }

@@ -5,7 +5,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use sim::{Fault, Match, Operation, State};
 
-use crate::harness::{Kstatus, SECRET, TOKEN, World, assert_says, in_time, kstatus};
+use crate::harness::{Kstatus, SECRET, TOKEN, World, assert_condition, in_time, kstatus};
 
 type Harm = fn(&World);
 type Loss = fn(&World) -> futures::future::BoxFuture<'_, ()>;
@@ -66,7 +66,7 @@ async fn a_connection_in_use_blocks_its_deletion_until_it_is_free_or_may_stay() 
         world.kms.attach(&row.id);
         world.delete(name).await;
         let bbc = world.not_ready(name, "DeletionBlocked").await;
-        assert_says(&bbc, "Synced", "False", "DeletionBlocked", &["Syncs, scanners", WAY_OUT]);
+        assert_condition(&bbc, "Synced", "False", "DeletionBlocked", &["Syncs, scanners", WAY_OUT]);
         assert_eq!(kstatus(&bbc), Kstatus::Terminating);
         assert_eq!(bbc.status.and_then(|status| status.connection).map(|it| it.id), Some(row.id.clone()));
         assert_eq!(world.told(name).await, ["ConnectionCreated", "DeletionBlocked"], "{name}");
@@ -150,7 +150,7 @@ async fn a_deletion_waits_for_the_kms_and_ends_by_itself() {
     }
     for name in ["payments", "revoked"] {
         let bbc = world.until_reason(name, "Synced", "KmsUnavailable").await;
-        assert_says(&bbc, "Synced", "Unknown", "KmsUnavailable", &["503", WAY_OUT]);
+        assert_condition(&bbc, "Synced", "Unknown", "KmsUnavailable", &["503", WAY_OUT]);
         assert_eq!(kstatus(&bbc), Kstatus::Terminating);
         assert_eq!(world.count_events(name, "DeletionBlocked").await, 0, "an outage passes by itself");
     }
@@ -203,7 +203,7 @@ async fn without_any_way_to_the_kms_the_way_out_is_told() {
     world.restart().await;
     world.delete("payments").await;
     let bbc = world.not_ready("payments", "DeletionBlocked").await;
-    assert_says(&bbc, "Synced", "False", "DeletionBlocked", &["KmsInstance/kms", "Create it again", WAY_OUT]);
+    assert_condition(&bbc, "Synced", "False", "DeletionBlocked", &["KmsInstance/kms", "Create it again", WAY_OUT]);
     assert_eq!(world.told("payments").await, ["ConnectionCreated", "DeletionBlocked"]);
     assert_eq!(world.kms.connections().len(), 1);
     world.instance().await;

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 use sim::{Caller, Connection, Match};
 
-use crate::harness::{EMAIL, PAUSE, SECRET, TOKEN, World, assert_says, in_time};
+use crate::harness::{EMAIL, PAUSE, SECRET, TOKEN, World, assert_condition, in_time};
 
 type Edit = Box<dyn Fn(&mut Connection)>;
 
@@ -52,7 +52,7 @@ async fn what_somebody_changed_is_put_back_and_told_once() {
         world.kms.edit(&row.id, edit);
         world.kms.clear_journal();
         let bbc = world.request_reconcile("payments").await;
-        assert_says(&bbc, "Ready", "True", "Succeeded", &[]);
+        assert_condition(&bbc, "Ready", "True", "Succeeded", &[]);
         let sent: Vec<_> = world.kms.matching(&Match::writes()).into_iter().filter_map(|entry| entry.json).collect();
         assert_eq!(sent, std::slice::from_ref(body), "{fields}");
         let now = world.row("payments");
@@ -84,7 +84,7 @@ async fn what_somebody_deleted_is_made_again() {
     let new = world.row("payments");
     assert_ne!(new.id, old.id);
     assert_eq!((new.description, new.api_token.as_str()), (old.description, TOKEN));
-    assert_says(&bbc, "Ready", "True", "Succeeded", &[]);
+    assert_condition(&bbc, "Ready", "True", "Succeeded", &[]);
     assert_eq!(bbc.status.and_then(|status| status.connection).map(|connection| connection.id), Some(new.id));
     let note = world.until_event("payments", "DriftCorrected").await;
     assert!(note.contains("deleted") && note.contains("pointed to the new one"), "{note}");

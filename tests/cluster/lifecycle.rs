@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 use sim::{Caller, Connection, Fault, Match, Operation, State};
 
-use crate::harness::{EMAIL, Kstatus, PROJECT, SECRET, TOKEN, World, assert_says, in_time, kstatus};
+use crate::harness::{EMAIL, Kstatus, PROJECT, SECRET, TOKEN, World, assert_condition, in_time, kstatus};
 
 fn status_of(bbc: &BitbucketConnection) -> Value {
     serde_json::to_value(&bbc.status).expect("a status")
@@ -58,11 +58,11 @@ async fn a_connection_is_created_once_and_its_status_tells_all() {
     assert!(status["token"]["firstSeenTime"].is_string());
     assert!(status["token"]["secretVersion"].is_string());
     assert_eq!(status["observedGeneration"].as_i64(), bbc.metadata.generation);
-    assert_says(&bbc, "CredentialsValid", "True", "Authenticated", &["Bitbucket accepts the token"]);
-    assert_says(&bbc, "ScopesSufficient", "True", "WarnOnly", &["read:issue:bitbucket"]);
-    assert_says(&bbc, "Synced", "True", "InSync", &["payments", "its project"]);
-    assert_says(&bbc, "Ready", "True", "Succeeded", &[]);
-    assert_says(&bbc, "ExpiringSoon", "False", "OutsideWindow", &[]);
+    assert_condition(&bbc, "CredentialsValid", "True", "Authenticated", &["Bitbucket accepts the token"]);
+    assert_condition(&bbc, "ScopesSufficient", "True", "WarnOnly", &["read:issue:bitbucket"]);
+    assert_condition(&bbc, "Synced", "True", "InSync", &["payments", "its project"]);
+    assert_condition(&bbc, "Ready", "True", "Succeeded", &[]);
+    assert_condition(&bbc, "ExpiringSoon", "False", "OutsideWindow", &[]);
     assert_eq!(kstatus(&bbc), Kstatus::Current);
     assert!(has_finalizer(&bbc));
 
@@ -180,7 +180,7 @@ async fn what_never_reached_the_kms_is_deleted_at_once() {
     for (name, _, reason, expected) in &table {
         let bbc = world.not_ready(name, reason).await;
         assert_eq!(kstatus(&bbc), *expected, "{name}");
-        assert_says(&bbc, "Synced", "Unknown", "NotEvaluated", &["once there is a token that may be used"]);
+        assert_condition(&bbc, "Synced", "Unknown", "NotEvaluated", &["once there is a token that may be used"]);
         assert_eq!(bbc.finalizers(), [] as [String; 0], "{name}");
         assert!(bbc.status.is_some_and(|status| status.connection.is_none()), "{name}");
         world.delete(name).await;
@@ -227,7 +227,7 @@ async fn a_changed_spec_changes_the_connection_and_nothing_else() {
             row.credentials_hash,
             "no credentials are written"
         );
-        assert_says(&bbc, "Synced", "True", "InSync", &[&name]);
+        assert_condition(&bbc, "Synced", "True", "InSync", &[&name]);
     }
     // What isn't about the connection isn't written to the KMS.
     world.kms.clear_journal();
@@ -252,7 +252,7 @@ async fn another_email_with_the_same_token_is_written_with_it() {
     let sent = world.kms.matching(&Match::writes());
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].json, Some(json!({"credentials": {"email": "renamed@example.com", "apiToken": TOKEN}})));
-    assert_says(&bbc, "Synced", "True", "InSync", &[]);
+    assert_condition(&bbc, "Synced", "True", "InSync", &[]);
     assert_eq!(world.row("payments").email, "renamed@example.com");
     assert_eq!(world.told("payments").await, ["ConnectionCreated", "ConnectionUpdated"]);
 }
@@ -266,7 +266,7 @@ async fn objects_that_share_a_secret_share_the_question() {
     world.instance().await;
     for name in ["payments", "billing"] {
         let bbc = world.not_ready(name, "SecretNotFound").await;
-        assert_says(&bbc, "CredentialsValid", "False", "SecretNotFound", &[SECRET, "Create it"]);
+        assert_condition(&bbc, "CredentialsValid", "False", "SecretNotFound", &[SECRET, "Create it"]);
         assert_eq!(kstatus(&bbc), Kstatus::InProgress);
     }
     world.secret(SECRET, EMAIL, TOKEN).await;
@@ -289,7 +289,7 @@ async fn a_name_that_is_taken_keeps_the_connection_under_its_old_one() {
     let ours = world.row("payments");
     world.patch("payments", json!({"spec": {"connectionName": "taken"}})).await;
     let bbc = world.not_ready("payments", "NameConflict").await;
-    assert_says(&bbc, "Synced", "False", "NameConflict", &["taken", "connectionName"]);
+    assert_condition(&bbc, "Synced", "False", "NameConflict", &["taken", "connectionName"]);
     assert_eq!(kstatus(&bbc), Kstatus::Failed);
     assert_eq!(status_of(&bbc)["connection"]["id"], ours.id, "what is in the KMS is still told");
     assert_eq!(status_of(&bbc)["connection"]["name"], "payments");

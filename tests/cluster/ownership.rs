@@ -5,7 +5,9 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use sim::{Connection, Kms, Match};
 
-use crate::harness::{CLIENT_ID, CLIENT_SECRET, EMAIL, Kstatus, PROJECT, SECRET, TOKEN, World, assert_says, kstatus};
+use crate::harness::{
+    CLIENT_ID, CLIENT_SECRET, EMAIL, Kstatus, PROJECT, SECRET, TOKEN, World, assert_condition, kstatus,
+};
 
 const NEXT: &str = "ATATT3xFfGF0-canary-of-the-next-token";
 const ANOTHER: &str = "[k8s:0123456789abcdef:c]";
@@ -41,7 +43,7 @@ async fn a_connection_without_our_mark_is_left_alone_until_it_bears_it_again() {
         world.kms.clear_journal();
         world.request_reconcile("payments").await;
         let bbc = world.not_ready("payments", reason).await;
-        assert_says(&bbc, "Synced", "False", reason, &[&words]);
+        assert_condition(&bbc, "Synced", "False", reason, &[&words]);
         assert_eq!(kstatus(&bbc), Kstatus::Failed);
         assert_eq!(bbc.status.and_then(|status| status.connection).map(|it| it.id), Some(ours.id.clone()));
 
@@ -59,7 +61,7 @@ async fn a_connection_without_our_mark_is_left_alone_until_it_bears_it_again() {
         world.kms.edit(&ours.id, |row| row.description = Some(format!("Back {}", mark(&ours))));
         world.request_reconcile("payments").await;
         let bbc = world.ready("payments").await;
-        assert_says(&bbc, "Synced", "True", "InSync", &[]);
+        assert_condition(&bbc, "Synced", "True", "InSync", &[]);
         let row = world.kms.connections().remove(0);
         assert_eq!((row.id.as_str(), row.api_token.as_str()), (ours.id.as_str(), token), "what was held back is done");
         assert_eq!(row.description.as_deref(), Some(format!("Ours {}", mark(&ours)).as_str()));
@@ -92,8 +94,8 @@ async fn a_name_that_is_somebody_elses_is_not_taken() {
     for (name, _) in &ids {
         let bbc = world.not_ready(name, "NameConflict").await;
         let words = [name.as_str(), PROJECT, "spec.connectionName", "delete or rename"];
-        assert_says(&bbc, "Synced", "False", "NameConflict", &words);
-        assert_says(&bbc, "CredentialsValid", "True", "Authenticated", &[]);
+        assert_condition(&bbc, "Synced", "False", "NameConflict", &words);
+        assert_condition(&bbc, "CredentialsValid", "True", "Authenticated", &[]);
         assert_eq!(kstatus(&bbc), Kstatus::Failed, "{name}");
         assert!(bbc.status.is_some_and(|status| status.connection.is_none()), "{name}");
         assert_eq!(world.told(name).await, ["NameConflict"], "{name}");
@@ -125,19 +127,19 @@ async fn of_several_with_our_mark_none_is_touched() {
     let copy = world.kms.insert(copy);
     // As long as the status names one of them, that one is ours.
     let bbc = world.request_reconcile("payments").await;
-    assert_says(&bbc, "Synced", "True", "InSync", &[]);
+    assert_condition(&bbc, "Synced", "True", "InSync", &[]);
     let rows = world.kms.connections();
     world.kms.clear_journal();
     wipe_status(&world, "payments").await;
     let bbc = world.not_ready("payments", "OwnershipAmbiguous").await;
-    assert_says(&bbc, "Synced", "False", "OwnershipAmbiguous", &[&mark(&ours), "remove the mark"]);
+    assert_condition(&bbc, "Synced", "False", "OwnershipAmbiguous", &[&mark(&ours), "remove the mark"]);
     assert_eq!(kstatus(&bbc), Kstatus::Failed);
     assert_eq!((world.kms.writes(), world.kms.connections()), (0, rows));
 
     // Nor when the object is deleted: that is told, with the way out.
     world.delete("payments").await;
     let bbc = world.until_reason("payments", "Synced", "DeletionBlocked").await;
-    assert_says(&bbc, "Synced", "False", "DeletionBlocked", &["mark", "deletionPolicy: Retain"]);
+    assert_condition(&bbc, "Synced", "False", "DeletionBlocked", &["mark", "deletionPolicy: Retain"]);
     assert_eq!(world.kms.connections().len(), 2);
     world.kms.edit(&copy, |row| row.description = None);
     world
@@ -178,7 +180,7 @@ async fn another_kms_behind_the_instance_is_not_written_to() {
     let old = world.kms.url();
     world.instance_with(json!({"host": other.url()})).await;
     let bbc = world.not_ready("payments", "KmsChanged").await;
-    assert_says(&bbc, "Synced", "False", "KmsChanged", &["Nothing was written", "old host"]);
+    assert_condition(&bbc, "Synced", "False", "KmsChanged", &["Nothing was written", "old host"]);
     assert_eq!(kstatus(&bbc), Kstatus::Failed);
     let host =
         |bbc: &BitbucketConnection| bbc.status.as_ref().and_then(|it| it.connection.as_ref()).map(|it| it.host.clone());
@@ -190,7 +192,7 @@ async fn another_kms_behind_the_instance_is_not_written_to() {
 
     world.instance().await;
     let bbc = world.ready("payments").await;
-    assert_says(&bbc, "Synced", "True", "InSync", &[]);
+    assert_condition(&bbc, "Synced", "True", "InSync", &[]);
     assert_eq!(world.row("payments").api_token, NEXT, "what was held back is done");
     assert_eq!(host(&bbc), Some(old));
     assert_eq!(world.told("payments").await, ["ConnectionCreated", "CredentialsRotated", "Recovered"]);

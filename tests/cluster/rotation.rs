@@ -4,7 +4,7 @@ use bitbucket_connection_operator::api::BitbucketConnection;
 use serde_json::json;
 use sim::{Caller, Fault, Match, Operation, State};
 
-use crate::harness::{EMAIL, Kstatus, SECRET, TOKEN, World, assert_says, kstatus};
+use crate::harness::{EMAIL, Kstatus, SECRET, TOKEN, World, assert_condition, kstatus};
 
 const NEXT: &str = "ATATT3xFfGF0-canary-of-the-next-token";
 const BAD: &str = "ATATT3xFfGF0-canary-of-a-bad-token";
@@ -43,7 +43,7 @@ async fn each_new_token_is_verified_and_then_replaces_the_old_one() {
         assert!(verified[0].seq < writes[0].seq, "verified before it is written");
         assert_eq!((world.row("payments").id, world.row("payments").api_token), (id.clone(), token.to_owned()));
         assert_eq!(fingerprint_in_kms(&bbc) == fingerprints[0], token == TOKEN);
-        assert_says(&bbc, "Ready", "True", "Succeeded", &[]);
+        assert_condition(&bbc, "Ready", "True", "Succeeded", &[]);
         assert_eq!(world.count_events("payments", "CredentialsRotated").await, turn + 1);
     }
     let note = world.until_event("payments", "CredentialsRotated").await;
@@ -89,8 +89,8 @@ async fn a_bad_token_never_replaces_a_good_one() {
         let told = world.count_events("payments", event).await;
         world.secret_with(SECRET, data).await;
         let bbc = world.not_ready("payments", reason).await;
-        assert_says(&bbc, kind, "False", reason, words);
-        assert_says(&bbc, "Synced", "False", "CredentialsNotPushed", &["stays until the Secret holds a good one"]);
+        assert_condition(&bbc, kind, "False", reason, words);
+        assert_condition(&bbc, "Synced", "False", "CredentialsNotPushed", &["stays until the Secret holds a good one"]);
         assert_eq!(kstatus(&bbc), Kstatus::Failed, "{what}");
         assert_eq!(world.row("payments"), good, "{what}: the old token stays");
         assert!(fingerprint_in_kms(&bbc).is_some(), "what is in the KMS is still told");
@@ -100,7 +100,7 @@ async fn a_bad_token_never_replaces_a_good_one() {
         // Back to the one that is in the KMS: nothing has to be written.
         world.secret(SECRET, EMAIL, TOKEN).await;
         let bbc = world.ready("payments").await;
-        assert_says(&bbc, "Synced", "True", "InSync", &[]);
+        assert_condition(&bbc, "Synced", "True", "InSync", &[]);
         assert!(world.count_events("payments", "Recovered").await > 0, "{what}");
         assert_eq!(world.row("payments"), good, "{what}");
     }
@@ -126,16 +126,16 @@ async fn an_outage_of_bitbucket_delays_a_rotation_and_harms_nothing() {
     world.bitbucket.down();
     world.secret(SECRET, EMAIL, NEXT).await;
     let bbc = world.until_reason("payments", "Synced", "CredentialsNotVerified").await;
-    assert_says(&bbc, "CredentialsValid", "Unknown", "BitbucketUnavailable", &["503", "by itself"]);
-    assert_says(&bbc, "Synced", "Unknown", "CredentialsNotVerified", &["stays until it has"]);
-    assert_says(&bbc, "Ready", "True", "Succeeded", &[]);
+    assert_condition(&bbc, "CredentialsValid", "Unknown", "BitbucketUnavailable", &["503", "by itself"]);
+    assert_condition(&bbc, "Synced", "Unknown", "CredentialsNotVerified", &["stays until it has"]);
+    assert_condition(&bbc, "Ready", "True", "Succeeded", &[]);
     assert_eq!(kstatus(&bbc), Kstatus::Current, "what is in the KMS works");
     assert_eq!(world.row("payments"), good);
     assert_eq!(world.told("payments").await, ["ConnectionCreated"], "an outage is no news");
 
     world.bitbucket.up();
     let bbc = rotated(&world, &before).await;
-    assert_says(&bbc, "Synced", "True", "InSync", &[]);
+    assert_condition(&bbc, "Synced", "True", "InSync", &[]);
     assert_eq!(world.row("payments").api_token, NEXT);
     assert_eq!(world.told("payments").await, ["ConnectionCreated", "CredentialsRotated"]);
 }
@@ -149,8 +149,8 @@ async fn a_refused_write_of_a_rotation_is_told_and_tried_again() {
     world.bitbucket.fail_when(Match::op(Operation::User).caller(Caller::Kms).times(1), Fault::status(503));
     world.secret(SECRET, EMAIL, NEXT).await;
     let bbc = world.until_reason("payments", "Synced", "KmsUnavailable").await;
-    assert_says(&bbc, "Synced", "Unknown", "KmsUnavailable", &["Bitbucket", "by itself"]);
-    assert_says(&bbc, "Ready", "True", "Succeeded", &[]);
+    assert_condition(&bbc, "Synced", "Unknown", "KmsUnavailable", &["Bitbucket", "by itself"]);
+    assert_condition(&bbc, "Ready", "True", "Succeeded", &[]);
     assert_eq!(fingerprint_in_kms(&bbc), fingerprint_in_kms(&before), "the old one is still there");
     assert_eq!(world.row("payments").api_token, TOKEN);
     rotated(&world, &before).await;
@@ -204,9 +204,15 @@ async fn a_token_that_is_revoked_later_is_told_and_stays_where_it_is() {
     world.bitbucket.set(TOKEN, State::Revoked);
     world.request_reconcile("payments").await;
     let bbc = world.not_ready("payments", "CredentialsRejected").await;
-    assert_says(&bbc, "CredentialsValid", "False", "CredentialsRejected", &["revoked", "id.atlassian.com", SECRET]);
-    assert_says(&bbc, "ScopesSufficient", "Unknown", "NotEvaluated", &[]);
-    assert_says(&bbc, "Synced", "True", "InSync", &[]);
+    assert_condition(
+        &bbc,
+        "CredentialsValid",
+        "False",
+        "CredentialsRejected",
+        &["revoked", "id.atlassian.com", SECRET],
+    );
+    assert_condition(&bbc, "ScopesSufficient", "Unknown", "NotEvaluated", &[]);
+    assert_condition(&bbc, "Synced", "True", "InSync", &[]);
     assert_eq!(kstatus(&bbc), Kstatus::Failed);
     assert_eq!(world.row("payments"), good);
     assert_eq!(world.told("payments").await, ["ConnectionCreated", "CredentialsRejected"]);

@@ -66,8 +66,9 @@ async fn connection_with_token(world: &World, name: &str, change: Value) -> Stri
 }
 
 /// A KmsInstance of this name at a KMS of its own.
-async fn instance_with_kms(world: &World, name: &str) -> Kms {
+async fn instance_with_kms(world: &World, name: &str, prepare: impl FnOnce(&Kms)) -> Kms {
     let kms = Kms::start(&world.bitbucket).await;
+    prepare(&kms);
     kms.add_identity(CLIENT_ID, CLIENT_SECRET);
     kms.add_project(PROJECT);
     world.instance_secret().await;
@@ -155,8 +156,8 @@ async fn what_a_service_repeats_is_not_passed_on() {
             if *place == "bitbucket" {
                 world.bitbucket.fail_when(Match::any().token(&token), fault);
             } else {
-                let kms = instance_with_kms(&world, &name).await;
-                kms.fail_when(Match::op(operation(place)), fault);
+                let kms =
+                    instance_with_kms(&world, &name, |kms| kms.fail_when(Match::op(operation(place)), fault)).await;
                 stand_ins.push(kms);
                 change = json!({"kmsRef": {"name": name}});
             }
@@ -206,8 +207,8 @@ async fn redirects_are_not_followed_and_bad_bodies_are_told_apart() {
             let token = format!("ATATT3x-canary-of-{name}");
             world.bitbucket.fail_when(Match::any().token(&token), fault.clone());
         } else {
-            let kms = instance_with_kms(&world, &name).await;
-            kms.fail_when(Match::op(operation(place)), fault.clone());
+            let fail = |kms: &Kms| kms.fail_when(Match::op(operation(place)), fault.clone());
+            let kms = instance_with_kms(&world, &name, fail).await;
             stand_ins.push(kms);
             change = json!({"kmsRef": {"name": name}});
         }

@@ -44,7 +44,7 @@ pub use self::{
     objects::{Connection, dynamic, merge},
     operator::Operator,
     plane::{Plane, install_crypto},
-    reading::{Metrics, assert_condition, assert_condition as assert_says, condition, conditions},
+    reading::{Metrics, assert_condition, condition, conditions},
     tenant::Tenant,
     waiting::in_time,
     world::{Builder, World, needed_by},
