@@ -334,12 +334,7 @@ fn pass(
 ) -> impl FnMut(Arc<BitbucketConnection>, Arc<Context>) -> future::BoxFuture<'static, Result<Action, errors::Error>> {
     move |object, context| {
         let limit = Arc::clone(&limit);
-        let span = tracing::info_span!(
-            "reconcile",
-            object = %format_args!("{}/{}", object.namespace().unwrap_or_default(), object.name_any()),
-            generation = object.metadata.generation,
-            id = %uuid::Uuid::new_v4().simple(),
-        );
+        let span = span(&*object);
         Box::pin(
             async move {
                 let _permit = limit.acquire().await;
@@ -362,17 +357,24 @@ fn pass(
     }
 }
 
+/// What identifies a pass in the log.
+fn span<K: kube::Resource<DynamicType = ()>>(object: &K) -> tracing::Span {
+    let namespace = object.namespace().map(|namespace| namespace + "/").unwrap_or_default();
+    tracing::info_span!(
+        "reconcile",
+        kind = %K::kind(&()),
+        object = %format_args!("{namespace}{}", object.name_any()),
+        generation = object.meta().generation,
+        id = %uuid::Uuid::new_v4().simple(),
+    )
+}
+
 /// A pass over an instance, likewise.
 fn instance_pass<K>(object: Arc<K>, context: Arc<Context>) -> future::BoxFuture<'static, Result<Action, errors::Error>>
 where
     K: Instance + Serialize + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
 {
-    let span = tracing::info_span!(
-        "reconcile",
-        object = %object.key(),
-        generation = object.meta().generation,
-        id = %uuid::Uuid::new_v4().simple(),
-    );
+    let span = span(&*object);
     Box::pin(
         async move {
             let result = guarded(RECONCILE_TIMEOUT, instance::reconcile(object, &context)).await;
