@@ -3,7 +3,7 @@
 CARGO ?= cargo
 BIN := bitbucket-connection-operator
 # Tests mostly wait for servers: more of them than cores.
-THREADS ?= 8
+THREADS ?= 12
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
