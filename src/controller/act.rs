@@ -12,7 +12,7 @@ use super::{
     context::{Context, FIELD_MANAGER},
     errors::{self, Error},
     observe::{Observed, Task, has_finalizer},
-    verify::Verified,
+    verify::{self, Verified},
 };
 use crate::{
     api::{BitbucketConnection, CONNECTION_FINALIZER, ConnectionStatus},
@@ -21,7 +21,6 @@ use crate::{
         connection::KmsConnection,
         ownership::{self, Origin, Ownership},
         plan::{self, Intent, Plan, Remote, Stage, Step},
-        spec,
         token::Token,
     },
     kms::KmsError,
@@ -153,7 +152,7 @@ async fn failed(
         context.verdicts.doubt(credentials).await;
     }
     outcome.retry_after = errors::retry_after(error).or(outcome.retry_after);
-    outcome.synced = match (&observed.access, spec::scope(&observed.object.spec), &observed.spec) {
+    outcome.synced = match (&observed.access, verify::scope_of(observed), &observed.spec) {
         (_, _, Ok(spec)) if *error == KmsError::NameTaken => plan::name_conflict(spec),
         (Ok(access), Ok(scope), _) => errors::synced(error, &access.instance, &scope),
         // Only a deletion goes on without a valid spec.

@@ -244,10 +244,12 @@ fn access(observed: &Observed, context: &Context) -> Option<Result<Access, Judge
     }
 }
 
-/// The way to the KMS for a deletion: it needs no valid spec and no grant, only the client of the instance. Nothing while
-/// the instance is about to be looked at.
+/// The way to the KMS for a deletion: it needs no valid spec and no grant, only the client of the instance that the status
+/// names. Nothing while the instance is about to be looked at.
 fn access_for_deletion(observed: &Observed, context: &Context) -> Option<Result<Access, Judgement>> {
-    let instance = match spec::instance_ref(&observed.object.spec) {
+    let recorded = observed.object.status.as_ref().and_then(|status| status.connection.as_ref());
+    let recorded = recorded.and_then(|connection| InstanceRef::parse(&connection.kms_ref));
+    let instance = match recorded.map_or_else(|| spec::instance_ref(&observed.object.spec), Ok) {
         Ok(instance) => instance,
         Err(problem) => return Some(Err(spec_problem(&problem))),
     };

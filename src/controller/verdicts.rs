@@ -31,8 +31,8 @@ pub struct Given {
     outage: Option<Outage>,
 }
 
-/// Attempts that brought no verdict, or no scopes. All objects with equal credentials share them, so that the fleet asks as seldom as
-/// one object would.
+/// Attempts that brought no verdict, or no scopes. All objects with equal credentials share them, so that the fleet asks
+/// as seldom as one object would.
 #[derive(Clone, Copy)]
 struct Outage {
     attempts: u32,

@@ -20,7 +20,7 @@ use crate::{
         ownership::{self, Ownership},
         plan::Remote,
         schedule::Due,
-        spec::{self, ConnectionSpec},
+        spec::{self, ConnectionSpec, SpecProblem},
         token::{Push, Token},
         verdict::Verdict,
     },
@@ -67,7 +67,7 @@ pub async fn verify(observed: &Observed, due: Due, context: &Context) -> Verifie
 /// Looks up what a deletion has to deal with: by the status, else by the mark.
 pub async fn locate(observed: &Observed, context: &Context) -> Verified {
     let mut verified = Verified { token: None, credentials: None, at: None, remote: Remote::Absent, retry_after: None };
-    verified.remote = match (&observed.access, spec::scope(&observed.object.spec)) {
+    verified.remote = match (&observed.access, scope_of(observed)) {
         (Err(judgement), _) => Remote::Unreadable(judgement.clone()),
         (Ok(_), Err(problem)) => Remote::Unreadable(Judgement::new(Reason::SpecInvalid, problem.to_string())),
         (Ok(access), Ok(scope)) => {
@@ -78,7 +78,16 @@ pub async fn locate(observed: &Observed, context: &Context) -> Verified {
     verified
 }
 
-/// What a deletion relies on is read after it, or another look at it, was asked for; objects that are deleted together share it.
+/// Where the connection is: by the status, which is enough where the spec can't be read.
+pub fn scope_of(observed: &Observed) -> Result<KmsScope, SpecProblem> {
+    match observed.object.status.as_ref().and_then(|status| status.connection.as_ref()) {
+        Some(connection) => Ok(connection.project_id.clone().map_or(KmsScope::Organization, KmsScope::Project)),
+        None => spec::scope(&observed.object.spec),
+    }
+}
+
+/// What a deletion relies on is read after it, or another look at it, was asked for; objects that are deleted together
+/// share it.
 fn deletion_began(observed: &Observed) -> Instant {
     let asked = observed.object.metadata.deletion_timestamp.as_ref().map_or(observed.now, |time| time.0);
     let ago = Duration::try_from(observed.now.duration_since(asked)).unwrap_or_default();

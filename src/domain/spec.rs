@@ -67,6 +67,15 @@ impl InstanceKind {
     }
 }
 
+impl InstanceRef {
+    /// Reads what [`Display`](fmt::Display) wrote into a status.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, name) = text.split_once('/')?;
+        let kind = [InstanceKind::Namespaced, InstanceKind::Cluster].into_iter().find(|it| it.as_str() == kind)?;
+        (!name.is_empty()).then(|| Self { kind, name: name.to_owned() })
+    }
+}
+
 impl fmt::Display for InstanceRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.kind.as_str(), self.name)
@@ -281,6 +290,16 @@ mod tests {
         assert_eq!((spec.on_missing, spec.on_excess), (Policy::Block, Policy::Warn));
         assert_eq!(spec.warn_before, DEFAULT_WARN_BEFORE);
         assert_eq!(spec.interval.to_string(), "1h");
+    }
+
+    #[test]
+    fn what_a_status_names_is_read_back() {
+        for text in ["KmsInstance/own", "ClusterKmsInstance/default"] {
+            assert_eq!(InstanceRef::parse(text).map(|it| it.to_string()).as_deref(), Some(text));
+        }
+        for text in ["", "KmsInstance", "KmsInstance/", "Vault/x"] {
+            assert_eq!(InstanceRef::parse(text), None, "{text}");
+        }
     }
 
     #[test]
