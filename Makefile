@@ -9,7 +9,8 @@ help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## show the main job: control plane, stand-ins, a connection from token to rotation (KEEP=1 keeps it running)
-	KEEP=$(KEEP) $(CARGO) run --example demo
+	@echo "== building the demo and the operator (the first time takes minutes)"
+	@KEEP=$(KEEP) $(CARGO) run --example demo
 
 test: lint ## check everything: format, lints, then unit, command line and cluster tests
 	@echo "== tests: unit, command line, cluster (a control plane is built where none is found: minutes, once)"

@@ -65,11 +65,11 @@ async fn demo() -> Result<ExitCode, Error> {
 async fn perform() -> Result<ExitCode, Error> {
     let keep = std::env::var_os("KEEP").is_some_and(|value| !value.is_empty() && value != "0");
     let screen = Screen::stdout();
-    let started = Instant::now();
     screen.styled("Bitbucket connections of Hanzo KMS, kept by Kubernetes", Style::Bold);
     screen.text("A real control plane and the real operator; Bitbucket and the KMS are stand-ins on this machine.");
     screen.line("");
     let stage = Stage::set(&screen).await?;
+    let started = Instant::now();
     let told = story::tell(&screen, &stage).await;
     let code = match &told {
         Ok(()) => {
