@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     domain::{
         scopes::{self, Scope},
-        verdict::{Accepted, Account, NoVerdict, Refusal, Verdict},
+        verdict::{self, Accepted, Account, NoVerdict, Refusal, Verdict},
     },
     http::{self, Body},
 };
@@ -39,13 +39,36 @@ pub(super) fn judge(status: u16, headers: &HeaderMap, body: &Body, secrets: &[&s
     }
     match (status, json, body) {
         (200, Some(json), _) => accepted(&json, headers, secrets),
-        (401, Some(json), _) => Verdict::Refused(refusal(&json).unwrap_or(Refusal::InvalidOrExpired)),
+        (401, Some(json), _) => Verdict::Refused(refusal(&json, headers, secrets).unwrap_or(Refusal::InvalidOrExpired)),
         (401, None, Body::Empty) => Verdict::Refused(Refusal::InvalidOrExpired),
         (403, json @ Some(_), _) | (403, json @ None, Body::Empty) => forbidden(json.as_ref(), headers, secrets),
         // A page in place of the API: a proxy's, or that of an outage.
         (200 | 401 | 403, None, _) => unavailable(NO_JSON),
         (429, ..) => Verdict::Unknown(NoVerdict::RateLimited { retry_after: http::retry_after(headers) }),
         (other, ..) => unavailable(&format!("HTTP {other}")),
+    }
+}
+
+/// What an unexplained 401 meant, by the verdict on the same token without its e-mail.
+pub(super) fn diagnose(without_email: Verdict) -> Refusal {
+    match without_email {
+        Verdict::Accepted(Accepted { foreign_credential_type: Some(kind), .. }) => of_kind(Some(kind)),
+        Verdict::Accepted(Accepted { account, .. }) => Refusal::WrongEmail(account),
+        Verdict::Refused(Refusal::InvalidOrExpired) => Refusal::Dead,
+        Verdict::Refused(told @ (Refusal::NoBitbucketScopes | Refusal::NotAnApiToken(_) | Refusal::AppPassword)) => {
+            told
+        }
+        // What is asked for here is an answer without an e-mail; words about e-mails are none.
+        Verdict::Refused(Refusal::NotARegisteredEmail | Refusal::WrongEmail(_) | Refusal::Dead)
+        | Verdict::Unknown(_) => Refusal::InvalidOrExpired,
+    }
+}
+
+/// A credential that is no API token.
+fn of_kind(kind: Option<String>) -> Refusal {
+    match kind {
+        Some(kind) if kind.eq_ignore_ascii_case(verdict::APP_PASSWORD) => Refusal::AppPassword,
+        kind => Refusal::NotAnApiToken(kind),
     }
 }
 
@@ -76,7 +99,7 @@ fn accepted(json: &Value, headers: &HeaderMap, secrets: &[&str]) -> Verdict {
 
 /// 403 is a good token without `read:user:bitbucket`, a credential of another kind, or no word about the token at all.
 fn forbidden(json: Option<&Value>, headers: &HeaderMap, secrets: &[&str]) -> Verdict {
-    if let Some(refusal) = json.and_then(refusal) {
+    if let Some(refusal) = json.and_then(|json| refusal(json, headers, secrets)) {
         return Verdict::Refused(refusal);
     }
     let detail = json.and_then(|json| json.get("error")?.get("detail"));
@@ -101,11 +124,11 @@ fn forbidden(json: Option<&Value>, headers: &HeaderMap, secrets: &[&str]) -> Ver
 }
 
 /// The reasons that Bitbucket gives in words; the same words come with 401 and 403.
-fn refusal(json: &Value) -> Option<Refusal> {
+fn refusal(json: &Value, headers: &HeaderMap, secrets: &[&str]) -> Option<Refusal> {
     let words = [
         ("no bitbucket scopes", Refusal::NoBitbucketScopes),
         ("registered email", Refusal::NotARegisteredEmail),
-        ("not accessible by this authentication mechanism", Refusal::NotAnApiToken),
+        ("not accessible by this authentication mechanism", of_kind(foreign_kind(headers, secrets))),
     ];
     let says = |words: &str| any_text(json, &|text| text.to_lowercase().contains(words));
     words.into_iter().find(|(words, _)| says(words)).map(|(_, refusal)| refusal)

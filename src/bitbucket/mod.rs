@@ -1,4 +1,5 @@
-//! The client of Bitbucket Cloud. It asks one question: who is this token, and what may it do?
+//! The client of Bitbucket Cloud. It asks one question: who is this token, and what may it do? Only where Bitbucket
+//! refuses without a reason it asks a second time, without the e-mail, to tell a wrong e-mail from a dead token.
 
 mod judge;
 #[cfg(test)]
@@ -6,13 +7,13 @@ mod tests;
 
 use std::net::IpAddr;
 
-use reqwest::Client;
+use reqwest::{Client, RequestBuilder};
 use url::{Host, Url};
 
 use crate::{
     domain::{
         credential::Credentials,
-        verdict::{NoVerdict, Verdict},
+        verdict::{NoVerdict, Refusal, Verdict},
     },
     http::{self, BODY_MAX, Failure, Observe},
 };
@@ -58,12 +59,24 @@ impl Bitbucket {
         Ok(Self { user, http, observe })
     }
 
-    /// Asks who the token is and what it may do, with one `GET /user`.
+    /// Asks who the token is and what it may do, with one `GET /user`; after a 401 that gives no reason, with a second
+    /// one that leaves the e-mail out.
     pub async fn verify(&self, credentials: &Credentials) -> Verdict {
         let token = credentials.token.expose();
-        // reqwest marks this header as sensitive.
-        let request = self.http.get(self.user.clone()).basic_auth(credentials.email.as_str(), Some(token));
-        match http::send(request, BODY_MAX, "get_user", &self.observe).await {
+        let question = || self.http.get(self.user.clone());
+        // reqwest marks both headers as sensitive.
+        let with_email = question().basic_auth(credentials.email.as_str(), Some(token));
+        match self.ask(with_email, "get_user", token).await {
+            Verdict::Refused(Refusal::InvalidOrExpired) => {
+                let without = self.ask(question().bearer_auth(token), "get_user_bearer", token).await;
+                Verdict::Refused(judge::diagnose(without))
+            }
+            verdict => verdict,
+        }
+    }
+
+    async fn ask(&self, request: RequestBuilder, operation: &'static str, token: &str) -> Verdict {
+        match http::send(request, BODY_MAX, operation, &self.observe).await {
             Ok(answer) => judge::judge(answer.status, &answer.headers, &answer.body, &[token]),
             Err(failure) => Verdict::Unknown(NoVerdict::Unavailable(match failure {
                 Failure::Certificate => "the certificate of Bitbucket is not trusted".to_owned(),

@@ -7,11 +7,18 @@ use std::{
 };
 
 use ::http::HeaderMap;
-use axum::{Router, http::HeaderMap as Seen, routing::get};
+use axum::{
+    Router,
+    http::{HeaderMap as Seen, StatusCode},
+    routing::get,
+};
 use reqwest::Client;
 use serde_json::json;
 
-use super::{BadBaseUrl, Bitbucket, judge::judge};
+use super::{
+    BadBaseUrl, Bitbucket,
+    judge::{diagnose, judge},
+};
 use crate::{
     domain::{
         credential::Credentials,
@@ -127,7 +134,7 @@ fn a_refused_token() {
         ),
         (401, object("API Token provided has no Bitbucket scopes"), NoBitbucketScopes),
         (403, object("API Token provided has no Bitbucket scopes"), NoBitbucketScopes),
-        (403, object("This API is not accessible by this authentication mechanism"), NotAnApiToken),
+        (403, object("This API is not accessible by this authentication mechanism"), NotAnApiToken(None)),
         (410, error("Gone", &json!("See CHANGE-3222")), AppPassword),
         (401, error("CHANGE-3222", &json!({ "a": 1 })), AppPassword),
         (403, error("x", &json!({ "links": ["https://example.com/CHANGE-3222"] })), AppPassword),
@@ -139,6 +146,50 @@ fn a_refused_token() {
     }
     let named = USER.replace("Bot", "CHANGE-3222");
     assert!(matches!(judged(200, &[], &named), Verdict::Accepted(_)), "an account may have any name");
+}
+
+#[test]
+fn a_refused_token_of_another_kind() {
+    let mechanism = error("This API is not accessible by this authentication mechanism", &json!(null));
+    for (kind, expected) in [
+        ("repo_access_token", Refusal::NotAnApiToken(Some("repo_access_token".to_owned()))),
+        ("Workspace_Access_Token", Refusal::NotAnApiToken(Some("Workspace_Access_Token".to_owned()))),
+        ("api_token", Refusal::NotAnApiToken(None)),
+        ("apppassword", Refusal::AppPassword),
+    ] {
+        let verdict = judged(403, &[("x-credential-type", kind)], &mechanism);
+        assert_eq!(verdict, Verdict::Refused(expected), "{kind}");
+    }
+}
+
+#[test]
+fn the_same_token_without_its_email() {
+    use Refusal::*;
+    let lacks = error("Your credentials lack scopes.", &json!({ "required": ["read:user:bitbucket"], "granted": [] }));
+    let words = |message: &str| error(message, &json!(null));
+    let text = |text: &str| Some(text.to_owned());
+    let bot = Account { uuid: text("{1}"), username: text("bot"), display_name: text("Bot") };
+    let none: &[(&'static str, &str)] = &[];
+    let of_repository = &[("x-credential-type", "repo_access_token")];
+    let table = [
+        (200, none, USER.to_owned(), WrongEmail(Some(bot))),
+        (403, &[("x-oauth-scopes", "read:issue")], lacks, WrongEmail(None)),
+        (200, of_repository, USER.to_owned(), NotAnApiToken(text("repo_access_token"))),
+        (200, &[("x-credential-type", "apppassword")], USER.to_owned(), AppPassword),
+        (401, none, words("Token is invalid, expired, or not supported for this endpoint."), Dead),
+        (401, none, String::new(), Dead),
+        (401, none, words("API Token provided has no Bitbucket scopes"), NoBitbucketScopes),
+        (401, none, words("API token must be used with an atlassian registered email"), InvalidOrExpired),
+        (403, none, words("This API is not accessible by this authentication mechanism"), NotAnApiToken(None)),
+        (403, none, words("An IP allow list applies."), InvalidOrExpired),
+        (401, none, "<html>".to_owned(), InvalidOrExpired),
+        (429, none, String::new(), InvalidOrExpired),
+        (503, none, String::new(), InvalidOrExpired),
+        (410, none, words("CHANGE-2770"), InvalidOrExpired),
+    ];
+    for (status, headers, text, expected) in table {
+        assert_eq!(diagnose(judged(status, headers, &text)), expected, "{status} {text}");
+    }
 }
 
 #[test]
@@ -235,4 +286,56 @@ async fn one_question_is_asked() {
     let closed = Bitbucket::new("http://127.0.0.1:1", client(), observe).expect("good URL");
     assert_eq!(closed.verify(&credentials).await, unavailable("no connection"));
     assert_eq!(*log.lock().expect("no panic"), ["get_user 200", "get_user connect"]);
+}
+
+/// What the stand-in of one test answers to a kind of Authorization.
+type Answers = fn(basic: bool) -> (StatusCode, &'static str);
+
+/// The verdict on credentials, and which questions were asked.
+async fn verified(answers: Answers) -> (Verdict, Vec<String>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/2.0/", listener.local_addr().expect("an address"));
+    let answer = move |headers: Seen| async move {
+        let given = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let (basic, bearer) = (given.starts_with("Basic "), given == "Bearer s3cr3t-token");
+        let (status, body) = if basic || bearer { answers(basic) } else { (StatusCode::IM_A_TEAPOT, "") };
+        (status, [("content-type", "application/json")], body)
+    };
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/2.0/user", get(answer))).await });
+    let log: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = Arc::clone(&log);
+    let observe: Observe = Arc::new(move |operation, code, _| {
+        seen.lock().expect("no panic").push(format!("{operation} {code}"));
+    });
+    let credentials = Credentials::parse("bot@example.com", "s3cr3t-token").expect("good values");
+    let verdict = Bitbucket::new(&url, client(), observe).expect("good URL").verify(&credentials).await;
+    let questions = log.lock().expect("no panic").clone();
+    (verdict, questions)
+}
+
+#[tokio::test]
+async fn an_unexplained_refusal_alone_is_asked_about_without_the_email() {
+    const NO_SCOPES: &str = r#"{"error":{"message":"API Token provided has no Bitbucket scopes"}}"#;
+    const ECHO: &str = r#"{"username":"s3cr3t-token","display_name":"Bot"}"#;
+    let (verdict, questions) = verified(|_| (StatusCode::UNAUTHORIZED, "{}")).await;
+    assert_eq!(verdict, Verdict::Refused(Refusal::Dead));
+    assert_eq!(questions, ["get_user 401", "get_user_bearer 401"]);
+    let (verdict, questions) =
+        verified(|basic| if basic { (StatusCode::UNAUTHORIZED, "{}") } else { (StatusCode::OK, ECHO) }).await;
+    let Verdict::Refused(Refusal::WrongEmail(Some(account))) = &verdict else { panic!("{verdict:?}") };
+    assert_eq!(account.display_name.as_deref(), Some("Bot"));
+    assert!(!format!("{verdict:?}").contains("s3cr3t"), "an echo holds no token");
+    assert_eq!(questions, ["get_user 401", "get_user_bearer 200"]);
+    let (verdict, questions) =
+        verified(|basic| (if basic { StatusCode::UNAUTHORIZED } else { StatusCode::SERVICE_UNAVAILABLE }, "{}")).await;
+    assert_eq!(verdict, Verdict::Refused(Refusal::InvalidOrExpired));
+    assert_eq!(questions, ["get_user 401", "get_user_bearer 503"]);
+    for (answers, first) in [
+        ((|_| (StatusCode::OK, USER)) as Answers, "get_user 200"),
+        (|_| (StatusCode::UNAUTHORIZED, NO_SCOPES), "get_user 401"),
+        (|_| (StatusCode::FORBIDDEN, "{}"), "get_user 403"),
+        (|_| (StatusCode::SERVICE_UNAVAILABLE, "{}"), "get_user 503"),
+    ] {
+        assert_eq!(verified(answers).await.1, [first], "one question is enough");
+    }
 }

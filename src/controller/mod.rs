@@ -20,6 +20,8 @@ mod run;
 mod samples;
 mod secrets;
 mod triggers;
+#[cfg(test)]
+mod troubleshooting;
 mod users;
 mod verdicts;
 mod verify;

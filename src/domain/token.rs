@@ -7,7 +7,7 @@ use super::{
     credential::{CredentialProblem, Fingerprint},
     scopes::{self, Comparison, Scope},
     spec::{ConnectionSpec, Policy, SecretKeys},
-    verdict::{Accepted, NoVerdict, Refusal, Verdict},
+    verdict::{self, Accepted, Account, NoVerdict, Refusal, Verdict},
 };
 
 /// What was found where the credentials should be.
@@ -103,26 +103,42 @@ pub fn credentials_valid(token: &Token, keys: &SecretKeys, expired: bool) -> Jud
             Judgement::new(Reason::SecretInvalid, format!("Key {key} of Secret {secret} {problem}."))
         }
         Token::RefusedBefore { judgement, .. } => judgement.clone(),
-        Token::Asked { verdict: Verdict::Refused(refusal), .. } => refused(*refusal, keys, expired),
+        Token::Asked { verdict: Verdict::Refused(refusal), .. } => refused(refusal, keys, expired),
         Token::Asked { verdict: Verdict::Unknown(unknown), .. } => unavailable(unknown),
         Token::Asked { verdict: Verdict::Accepted(accepted), .. } => match &accepted.foreign_credential_type {
             None => Judgement::new(Reason::Authenticated, "Bitbucket accepts the token."),
             Some(kind) => Judgement::new(
                 Reason::Authenticated,
                 format!(
-                    "Bitbucket accepts the token, but calls it {kind}, not api_token. The KMS expects an API token of an Atlassian account; replace it before it causes trouble."
+                    "Bitbucket accepts the token, but calls it {}, not api_token. The KMS expects an API token of an Atlassian account; replace it before it causes trouble.",
+                    named(kind)
                 ),
             ),
         },
     }
 }
 
-fn refused(refusal: Refusal, keys: &SecretKeys, expired: bool) -> Judgement {
+/// A kind of credential by its name, and by Bitbucket's.
+fn named(kind: &str) -> String {
+    verdict::kind_in_words(kind).map_or_else(|| kind.to_owned(), |words| format!("{words} ({kind})"))
+}
+
+/// Whose a token is that was given with another's e-mail; no name where the token may not tell it.
+fn owner(account: Option<&Account>) -> Option<String> {
+    let Account { username, display_name, .. } = account?;
+    match (username, display_name) {
+        (Some(name), Some(shown)) if name != shown => Some(format!("{name} ({shown})")),
+        (Some(name), _) | (None, Some(name)) => Some(name.clone()),
+        (None, None) => None,
+    }
+}
+
+fn refused(refusal: &Refusal, keys: &SecretKeys, expired: bool) -> Judgement {
     const CREATE: &str =
         "create one at id.atlassian.com (Security, API tokens, Create API token with scopes, app Bitbucket)";
     let SecretKeys { name: secret, email, token, .. } = keys;
     match refusal {
-        Refusal::InvalidOrExpired if expired => Judgement::new(
+        Refusal::InvalidOrExpired | Refusal::Dead if expired => Judgement::new(
             Reason::TokenExpired,
             format!(
                 "Bitbucket refuses the token, and its declared end has passed: it has probably expired. To renew it, {CREATE} and put it with its date into Secret {secret}."
@@ -134,6 +150,24 @@ fn refused(refusal: Refusal, keys: &SecretKeys, expired: bool) -> Judgement {
                 "Bitbucket refuses e-mail and token (401). Either the token was revoked or has expired, or key {email} of Secret {secret} is not the e-mail address of the account that made it. Check the address; if it is right, {CREATE} and put it into key {token}."
             ),
         ),
+        Refusal::Dead => Judgement::new(
+            Reason::CredentialsRejected,
+            format!(
+                "Bitbucket refuses the token (401), with its e-mail and without it: the token itself is dead. It was revoked, has expired, or was not copied whole. To replace it, {CREATE} and put it into key {token} of Secret {secret}."
+            ),
+        ),
+        Refusal::WrongEmail(account) => {
+            let (of, whom) = owner(account.as_ref()).map_or_else(
+                || ("another account".to_owned(), "that account".to_owned()),
+                |name| (format!("the account {name}"), name),
+            );
+            Judgement::new(
+                Reason::CredentialsRejected,
+                format!(
+                    "Bitbucket refuses e-mail and token together (401), but takes the token alone: it is alive and belongs to {of}, whose e-mail address is not the one in key {email} of Secret {secret}. Write there the address with which {whom} logs in to Atlassian, or put a token of the right account into key {token}."
+                ),
+            )
+        }
         Refusal::NotARegisteredEmail => Judgement::new(
             Reason::CredentialsRejected,
             format!(
@@ -146,10 +180,12 @@ fn refused(refusal: Refusal, keys: &SecretKeys, expired: bool) -> Judgement {
                 "Bitbucket says that the token has no Bitbucket scopes: it was made with \"Create API token\" instead of \"Create API token with scopes\". Scopes can't be added later; {CREATE} and put it into key {token} of Secret {secret}."
             ),
         ),
-        Refusal::NotAnApiToken => Judgement::new(
+        Refusal::NotAnApiToken(kind) => Judgement::new(
             Reason::CredentialsRejected,
             format!(
-                "Bitbucket says that this kind of token can't be used here: it is probably an access token of a repository, project or workspace. The KMS needs an API token of an Atlassian account; {CREATE} and put it into key {token} of Secret {secret}."
+                "Bitbucket says that this kind of token can't be used here: it is {}. The KMS needs an API token of an Atlassian account; {CREATE} and put it into key {token} of Secret {secret}.",
+                kind.as_deref()
+                    .map_or_else(|| "probably an access token of a repository, project or workspace".to_owned(), named)
             ),
         ),
         Refusal::AppPassword => Judgement::new(
@@ -350,5 +386,54 @@ mod tests {
         assert_eq!(reason(Refusal::InvalidOrExpired, false), Reason::CredentialsRejected);
         assert_eq!(reason(Refusal::InvalidOrExpired, true), Reason::TokenExpired);
         assert_eq!(reason(Refusal::NoBitbucketScopes, true), Reason::CredentialsRejected);
+        assert_eq!(reason(Refusal::Dead, false), Reason::CredentialsRejected);
+        assert_eq!(reason(Refusal::Dead, true), Reason::TokenExpired);
+        assert_eq!(reason(Refusal::WrongEmail(None), true), Reason::CredentialsRejected, "it lives");
+    }
+
+    #[test]
+    fn the_owner_of_a_token_is_named_where_it_is_known() {
+        let keys = spec(json!({"useCases": ["SecretScanning"]})).secret;
+        let message = |account: Option<Account>| {
+            credentials_valid(&asked(Verdict::Refused(Refusal::WrongEmail(account))), &keys, false).message
+        };
+        let account = |username: Option<&str>, shown: Option<&str>| {
+            Some(Account {
+                username: username.map(str::to_owned),
+                display_name: shown.map(str::to_owned),
+                ..Account::default()
+            })
+        };
+        for (account, words) in [
+            (account(Some("bot"), Some("The Bot")), "the account bot (The Bot), whose"),
+            (account(Some("bot"), Some("bot")), "the account bot, whose"),
+            (account(Some("bot"), None), "the account bot, whose"),
+            (account(None, Some("The Bot")), "the account The Bot, whose"),
+            (account(None, None), "another account, whose"),
+            (None, "another account, whose"),
+        ] {
+            assert!(message(account).contains(words), "{words}");
+        }
+    }
+
+    #[test]
+    fn kinds_of_tokens_are_told_in_words() {
+        let keys = spec(json!({"useCases": ["SecretScanning"]})).secret;
+        let told = |verdict| credentials_valid(&asked(verdict), &keys, false);
+        for (kind, words) in [
+            ("repo_access_token", "an access token of a repository (repo_access_token)"),
+            ("project_access_token", "an access token of a project (project_access_token)"),
+            ("workspace_access_token", "an access token of a workspace (workspace_access_token)"),
+            ("apppassword", "an app password (apppassword)"),
+            ("new_thing", "new_thing"),
+        ] {
+            let accepted = Accepted { foreign_credential_type: Some(kind.to_owned()), ..Accepted::default() };
+            let accepted = told(Verdict::Accepted(accepted));
+            assert_eq!(accepted.reason, Reason::Authenticated);
+            assert!(accepted.message.contains(&format!("calls it {words}, not api_token")), "{}", accepted.message);
+            let refused = told(Verdict::Refused(Refusal::NotAnApiToken(Some(kind.to_owned()))));
+            assert_eq!(refused.reason, Reason::CredentialsRejected);
+            assert!(refused.message.contains(&format!("it is {words}. ")), "{}", refused.message);
+        }
     }
 }

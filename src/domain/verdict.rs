@@ -50,21 +50,40 @@ pub struct Account {
 }
 
 /// Why a token is refused. Each has one cause and one next step for a person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// 401 "Token is invalid, expired, or not supported for this endpoint.", or any 401 that says no more: wrong
-    /// e-mail, revoked, expired.
+    /// e-mail, revoked, expired. What remains where the second question brought no answer.
     InvalidOrExpired,
+    /// Refused with the e-mail, accepted without it: the token lives, and is another account's. Whose, where the token
+    /// may tell.
+    WrongEmail(Option<Account>),
+    /// Refused with the e-mail and without it: revoked, expired, or never a whole token.
+    Dead,
     /// 401 "API token must be used with an atlassian registered email".
     NotARegisteredEmail,
     /// 401 "API Token provided has no Bitbucket scopes": made with "Create API token" instead of "… with scopes".
     NoBitbucketScopes,
-    /// 403 "This API is not accessible by this authentication mechanism": an access token of a repository, project or
-    /// workspace.
-    NotAnApiToken,
+    /// 403 "This API is not accessible by this authentication mechanism", or a token that Bitbucket takes without an
+    /// e-mail alone: an access token of a repository, project or workspace; its `x-credential-type`, where told.
+    NotAnApiToken(Option<String>),
     /// Any status whose body names CHANGE-3222: app passwords ended on 2026-07-28.
     AppPassword,
 }
+
+/// What people call an `x-credential-type`; `None` for one that nobody described.
+pub fn kind_in_words(credential_type: &str) -> Option<&'static str> {
+    match credential_type.to_ascii_lowercase().as_str() {
+        "repo_access_token" => Some("an access token of a repository"),
+        "project_access_token" => Some("an access token of a project"),
+        "workspace_access_token" => Some("an access token of a workspace"),
+        APP_PASSWORD => Some("an app password"),
+        _ => None,
+    }
+}
+
+/// The `x-credential-type` of app passwords.
+pub const APP_PASSWORD: &str = "apppassword";
 
 /// Why there is no verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]

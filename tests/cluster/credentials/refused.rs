@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
-use sim::{State, Token};
+use sim::{Fault, State, Token};
 
 use super::{apply, asked, good, status_writes, token_of, with, world};
 use crate::harness::{EMAIL, Kstatus, World, assert_condition, kstatus};
@@ -13,22 +13,29 @@ struct Refused {
     name: &'static str,
     values: Value,
     state: Option<State>,
+    /// How often Bitbucket is asked: a second time, without the e-mail, only where it gave no reason.
+    questions: usize,
     words: &'static [&'static str],
 }
 
 fn refused() -> Vec<Refused> {
-    let row = |name, state, words| Refused { name, values: with(&token_of(name)), state: Some(state), words };
-    let dead = &["(401)", "revoked", "expired", "not the e-mail address", "Create API token with scopes"];
+    let row =
+        |name, state, words| Refused { name, values: with(&token_of(name)), state: Some(state), questions: 1, words };
+    let unexplained = |row: Refused| Refused { questions: 2, ..row };
+    let dead = &["(401)", "itself is dead", "revoked", "expired", "copied whole", "Create API token with scopes"];
+    // The stand-in names accounts after the e-mail of their token.
+    let wrong_email = &["(401)", "takes the token alone", "belongs to the account bot, whose", "key email of Secret"];
     let app_password = &["app password", "2026-07-28", "Create API token with scopes"];
     vec![
-        row("revoked", State::Revoked, dead),
-        row("bare-string", State::RevokedBareString, dead),
-        row("no-reason", State::Custom(401, json!({})), dead),
-        Refused { state: None, ..row("unknown", State::Good, dead) },
-        Refused {
+        unexplained(row("revoked", State::Revoked, dead)),
+        unexplained(row("bare-string", State::RevokedBareString, dead)),
+        unexplained(row("no-reason", State::Custom(401, json!({})), dead)),
+        unexplained(Refused { state: None, ..row("unknown", State::Good, dead) }),
+        unexplained(Refused {
             values: json!({"email": "somebody@example.com", "token": token_of("wrong-email")}),
-            ..row("wrong-email", State::Good, &["(401)", "key email of Secret wrong-email is not the e-mail address"])
-        },
+            ..row("wrong-email", State::Good, wrong_email)
+        }),
+        unexplained(row("bearer-only", State::BearerOnly, wrong_email)),
         row(
             "wrong-button",
             State::NoBitbucketScopes,
@@ -90,7 +97,8 @@ async fn a_refused_token_gets_a_diagnosis_and_never_reaches_the_kms() {
     let written = || rows.iter().map(|row| status_writes(&world, row.name)).collect::<Vec<_>>();
     world.restart().await;
     world.settled().await;
-    assert_eq!((counts(), written()), (vec![1; rows.len()], vec![1; rows.len()]));
+    let asked_times = |times: usize| rows.iter().map(|row| row.questions * times).collect::<Vec<_>>();
+    assert_eq!((counts(), written()), (asked_times(1), vec![1; rows.len()]));
 
     // Unless somebody wants it.
     join_all(rows.iter().map(async |row| {
@@ -99,7 +107,7 @@ async fn a_refused_token_gets_a_diagnosis_and_never_reaches_the_kms() {
         assert_eq!(world.told(row.name).await, ["CredentialsRejected"], "told once");
     }))
     .await;
-    assert_eq!(counts(), vec![2; rows.len()]);
+    assert_eq!(counts(), asked_times(2));
     let before = written();
     join_all(rows.iter().map(async |row| {
         let labels = json!({"metadata": {"labels": {"seen": "true"}}});
@@ -108,7 +116,7 @@ async fn a_refused_token_gets_a_diagnosis_and_never_reaches_the_kms() {
     }))
     .await;
     world.settled().await;
-    assert_eq!((counts(), written()), (vec![2; rows.len()], before));
+    assert_eq!((counts(), written()), (asked_times(2), before));
 
     // Half of them are cured at Bitbucket, half by another token.
     join_all(rows.iter().enumerate().map(async |(number, row)| {
@@ -202,7 +210,74 @@ async fn equal_credentials_are_refused_once_for_all() {
     for name in names {
         world.not_ready(name, "CredentialsRejected").await;
     }
-    assert_eq!(world.bitbucket.count(&asked(&token)), 1);
+    assert_eq!(world.bitbucket.count(&asked(&token)), 2, "once with the e-mail, once without");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_answer_to_the_second_question_both_causes_are_named() {
+    let world = world().await;
+    let rows = [("diagnosis-503", Fault::status(503)), ("diagnosis-429", Fault::RateLimited { retry_after: None })];
+    join_all(rows.iter().map(async |(name, fault)| {
+        let token = token_of(name);
+        world.bitbucket.add(good(&token).state(State::Revoked));
+        world.bitbucket.fail_when(asked(&token).skip(1), fault.clone());
+        world.secret_with(name, with(&token)).await;
+        apply(&world, name).await;
+        let bbc = world.not_ready(name, "CredentialsRejected").await;
+        let words = &["(401)", "revoked", "expired", "is not the e-mail address", "Check the address"];
+        assert_condition(&bbc, "CredentialsValid", "False", "CredentialsRejected", words);
+        assert_eq!(kstatus(&bbc), Kstatus::Failed, "{name}");
+        world.settled().await;
+        assert_eq!(world.bitbucket.count(&asked(&token)), 2, "{name}: refused is refused");
+    }))
+    .await;
+    assert_eq!(world.kms.connections(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_email_past_the_declared_end_is_a_wrong_email() {
+    let world = world().await;
+    let token = token_of("alive");
+    world.bitbucket.add(good(&token).account("ci-robot", "The Robot", "{2}"));
+    let values = |email: &str| json!({"email": email, "token": token, "expiresAt": "2020-01-01"});
+    world.secret_with("alive", values("somebody@example.com")).await;
+    apply(&world, "alive").await;
+    let bbc = world.not_ready("alive", "CredentialsRejected").await;
+    let words = &["belongs to the account ci-robot (The Robot)", "with which ci-robot (The Robot) logs in"];
+    assert_condition(&bbc, "CredentialsValid", "False", "CredentialsRejected", words);
+    assert_eq!(bbc.status.and_then(|status| status.account), None, "it was not accepted");
+
+    world.secret_with("alive", values(EMAIL)).await;
+    world.ready("alive").await;
+    assert_eq!(world.bitbucket.count(&asked(&token)), 3, "a good token is asked about once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_another_kind_is_called_by_its_name() {
+    let world = world().await;
+    let row = |name: &'static str, kind: &str, state, email| {
+        let token = token_of(name);
+        world.bitbucket.add(good(&token).credential_type(kind).state(state));
+        (name, json!({"email": email, "token": token}))
+    };
+    let refused = [
+        row("of-repository", "repo_access_token", State::BearerOnly, EMAIL),
+        row("of-project", "project_access_token", State::Good, "somebody@example.com"),
+    ];
+    let accepted = [row("of-workspace", "workspace_access_token", State::Good, EMAIL)];
+    for (name, values) in refused.iter().chain(&accepted) {
+        world.secret_with(name, values.clone()).await;
+        apply(&world, name).await;
+    }
+    let bbc = world.not_ready("of-repository", "CredentialsRejected").await;
+    let words = &["it is an access token of a repository (repo_access_token)", "needs an API token"];
+    assert_condition(&bbc, "CredentialsValid", "False", "CredentialsRejected", words);
+    let bbc = world.not_ready("of-project", "CredentialsRejected").await;
+    let words = &["it is an access token of a project (project_access_token)", "needs an API token"];
+    assert_condition(&bbc, "CredentialsValid", "False", "CredentialsRejected", words);
+    let bbc = world.ready("of-workspace").await;
+    let words = &["an access token of a workspace (workspace_access_token), not api_token"];
+    assert_condition(&bbc, "CredentialsValid", "True", "Authenticated", words);
 }
 
 #[tokio::test(flavor = "multi_thread")]
