@@ -79,9 +79,10 @@ pub struct RunOptions {
     )]
     pub owner_id: Option<OwnerId>,
 
-    /// Ids that this operator had before, separated by commas (no effect yet)
+    /// Ids that this operator had before, separated by commas
     ///
-    /// A rebuilt or migrated cluster recognizes the connections of its former self by them.
+    /// A rebuilt or migrated cluster recognizes the connections of its former self by them, and marks them anew. No id
+    /// of a cluster that still runs may be among them.
     #[arg(
         long,
         env = "BCO_PREVIOUS_OWNER_IDS",
@@ -216,6 +217,7 @@ impl From<RunOptions> for controller::Options {
             namespaces: options.namespaces,
             concurrency: options.concurrency,
             owner_id: options.owner_id,
+            previous_owner_ids: options.previous_owner_ids,
             bitbucket_url: options.bitbucket_url,
             allowed_hosts: AllowedHosts { names: options.allowed_kms_hosts, insecure: options.allow_insecure_kms },
             metrics_addr: options.metrics_addr,

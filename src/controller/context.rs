@@ -30,6 +30,8 @@ pub struct Context {
     pub client: Client,
     /// Whose connections are ours.
     pub owner_id: OwnerId,
+    /// By which ids they were ours before.
+    pub previous_owner_ids: Vec<OwnerId>,
     /// The time.
     pub clock: Clock,
     /// Which hosts may be a KMS.

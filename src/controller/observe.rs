@@ -20,10 +20,10 @@ use crate::{
     api::{BitbucketConnection, BitbucketConnectionStatus, EXPIRES_AT},
     domain::{
         conditions::{self, Class, Judgement, Reason, types},
-        credential::ContentKey,
+        credential::{ContentKey, Credentials},
         expiry::Declared,
         grants::Denied,
-        ownership::Owner,
+        ownership::{Owner, OwnerId},
         schedule::{self, Due, Situation},
         spec::{self, ConnectionSpec, InstanceKind, InstanceRef, SpecProblem},
     },
@@ -54,6 +54,8 @@ pub struct Observed {
     pub memory: ObjectMemory,
     /// What is to be done.
     pub task: Task,
+    /// The stored status knows the token by an earlier owner id; the one in `object` by the present one.
+    pub rekeyed: bool,
 }
 
 /// What is to be done with an object.
@@ -106,10 +108,15 @@ pub async fn observe(object: Arc<BitbucketConnection>, context: &Context) -> Res
     let mut observed = Observed {
         memory: context.memory.of(&uid),
         now: context.now(),
-        owner: Owner::of(&context.owner_id, &namespace, &name),
+        owner: Owner::of(&context.owner_id, &namespace, &name).with_previous(
+            &context.previous_owner_ids,
+            &namespace,
+            &name,
+        ),
         access: Err(Judgement::not_evaluated("the object was not looked at yet")),
         secret: None,
         task: Task::Nothing,
+        rekeyed: false,
         object,
         uid,
         namespace,
@@ -141,6 +148,7 @@ pub async fn observe(object: Arc<BitbucketConnection>, context: &Context) -> Res
         look_at_instance(&observed, context);
     }
     read_secret(&mut observed, due, context).await?;
+    rekey(&mut observed, context);
     Ok(observed)
 }
 
@@ -401,6 +409,26 @@ async fn read_secret(observed: &mut Observed, due: Due, context: &Context) -> Re
     context.memory.update(&observed.uid, |memory| memory.secret = Some(known));
     observed.secret = Some(values);
     Ok(())
+}
+
+/// Fingerprints are keyed with the owner id: after a change of it the same token must not look like another.
+fn rekey(observed: &mut Observed, context: &Context) {
+    let Some(SecretValues { email: Some(email), token: Some(token), .. }) = &observed.secret else { return };
+    if context.previous_owner_ids.is_empty() || observed.object.status.is_none() {
+        return;
+    }
+    let Ok(credentials) = Credentials::parse(email, token.expose_secret()) else { return };
+    let known_by = |id: &OwnerId| credentials.fingerprint(id).to_string();
+    let former: Vec<_> = context.previous_owner_ids.iter().map(known_by).collect();
+    let status = Arc::make_mut(&mut observed.object).status.as_mut();
+    let (token, connection) = status.map(|it| (it.token.as_mut(), it.connection.as_mut())).unwrap_or_default();
+    let places = [token.map(|it| &mut it.fingerprint), connection.map(|it| &mut it.token_fingerprint)];
+    for place in places.into_iter().flatten() {
+        if place.as_ref().is_some_and(|stored| former.contains(stored)) {
+            *place = Some(known_by(&context.owner_id));
+            observed.rekeyed = true;
+        }
+    }
 }
 
 fn content(values: &SecretValues, context: &Context) -> ContentKey {

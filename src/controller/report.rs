@@ -176,7 +176,7 @@ async fn write(
     status: &BitbucketConnectionStatus,
     context: &Context,
 ) -> Result<(), Error> {
-    if *status == observed.before() {
+    if *status == observed.before() && !observed.rekeyed {
         return Ok(());
     }
     let api = Api::<BitbucketConnection>::namespaced(context.client.clone(), &observed.namespace);

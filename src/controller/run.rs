@@ -69,6 +69,8 @@ pub struct Options {
     pub concurrency: NonZeroU16,
     /// Whose connections are ours; by default the uid of the namespace kube-system.
     pub owner_id: Option<OwnerId>,
+    /// By which ids they were ours before.
+    pub previous_owner_ids: Vec<OwnerId>,
     /// The Bitbucket API, path included.
     pub bitbucket_url: Url,
     /// Which hosts may be a KMS.
@@ -250,6 +252,7 @@ fn context(
     let context = Context {
         client,
         owner_id,
+        previous_owner_ids: options.previous_owner_ids.clone(),
         verdicts: Verdicts::new(bitbucket, Arc::clone(&clock)),
         clock,
         allowed_hosts: options.allowed_hosts.clone(),

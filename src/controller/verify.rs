@@ -227,7 +227,7 @@ async fn search(
         // It is gone. What is made anew must not be made twice.
         list = access.kms.connections(scope, Some(Instant::now())).await?;
     }
-    Ok(match list.owned_by(&observed.owner) {
+    Ok(match list.owned_by(&observed.owner)[..] {
         [connection] => Remote::Ours(KmsConnection::clone(connection)),
         [] if recorded.is_some_and(|recorded| recorded.host != access.host) => Remote::HostChanged,
         [] => Remote::Absent,

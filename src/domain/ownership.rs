@@ -63,26 +63,45 @@ impl Origin {
     }
 }
 
-/// Who a connection belongs to: one BitbucketConnection of one cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Owner(String);
+/// Who a connection belongs to: one BitbucketConnection of one cluster, which may have had other owner ids before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    digits: String,
+    previous: Vec<String>,
+}
 
 impl Owner {
     /// The owner that the object of this namespace and name is.
     pub fn of(id: &OwnerId, namespace: &str, name: &str) -> Self {
-        let mut hash = Sha256::new();
-        for part in [id.as_str(), namespace, name] {
-            hash.update(part.as_bytes());
-            // None of the three can hold a line feed.
-            hash.update(b"\n");
-        }
-        Self(hex(&hash.finalize()[..8]))
+        Self { digits: digits(id, namespace, name), previous: Vec::new() }
+    }
+
+    /// The same, recognized by the marks of earlier owner ids too.
+    pub fn with_previous(mut self, ids: &[OwnerId], namespace: &str, name: &str) -> Self {
+        let former = ids.iter().map(|id| digits(id, namespace, name)).filter(|former| *former != self.digits);
+        self.previous = former.collect();
+        self
+    }
+
+    /// By what marks name it: the present one first.
+    pub fn digits(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.digits).chain(&self.previous).map(String::as_str)
     }
 
     /// The mark of this owner's connections.
     pub fn mark(&self, origin: Origin) -> String {
-        format!("[k8s:{}:{}]", self.0, origin.letter())
+        format!("[k8s:{}:{}]", self.digits, origin.letter())
     }
+}
+
+fn digits(id: &OwnerId, namespace: &str, name: &str) -> String {
+    let mut hash = Sha256::new();
+    for part in [id.as_str(), namespace, name] {
+        hash.update(part.as_bytes());
+        // None of the three can hold a line feed.
+        hash.update(b"\n");
+    }
+    hex(&hash.finalize()[..8])
 }
 
 /// Whose connection it is, by its description.
@@ -98,22 +117,27 @@ pub enum Ownership {
 
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.digits)
     }
 }
 
 /// Whose connection a description tells of.
 pub fn ownership(description: &str, owner: &Owner) -> Ownership {
     match split(description) {
-        (_, Some((digits, origin))) if digits == owner.0 => Ownership::Ours(origin),
+        (_, Some((digits, origin))) if owner.digits().any(|ours| ours == digits) => Ownership::Ours(origin),
         (_, Some(_)) => Ownership::Another,
         (_, None) => Ownership::Unmarked,
     }
 }
 
-/// The owner that a description names, ours or another's.
-pub fn owner_named_in(description: &str) -> Option<Owner> {
-    split(description).1.map(|(digits, _)| Owner(digits.to_owned()))
+/// The digits of the owner that a description names, ours or another's.
+pub fn owner_named_in(description: &str) -> Option<&str> {
+    split(description).1.map(|(digits, _)| digits)
+}
+
+/// Whether a description bears the mark of an earlier owner id, which the next write replaces.
+pub fn bears_previous_mark(description: &str, owner: &Owner) -> bool {
+    owner_named_in(description).is_some_and(|digits| owner.previous.iter().any(|former| former == digits))
 }
 
 /// The description for the KMS: the user's text and the mark. It is trimmed as the KMS trims it, so that what is read
@@ -162,6 +186,26 @@ mod tests {
             assert_eq!(ownership(&described, &owner("other")), Ownership::Another);
             assert_eq!(without_mark(&described), text.trim());
             assert_eq!(described, described.trim(), "the KMS trims: it would look like drift for ever");
+        }
+    }
+
+    #[test]
+    fn marks_of_earlier_owner_ids_are_ours_and_known_as_such() {
+        let id = |text: &str| OwnerId::new(text).expect("good id");
+        let of = |text: &str| Owner::of(&id(text), "team-a", "payments");
+        let owner = of("3c1f").with_previous(&[id("old"), id("older"), id("3c1f")], "team-a", "payments");
+        assert_eq!(owner.digits().count(), 3, "the present id is no earlier one");
+        assert_eq!(owner.mark(Origin::Created), of("3c1f").mark(Origin::Created));
+        let table = [
+            (of("3c1f"), Ownership::Ours(Origin::Adopted), false),
+            (of("old"), Ownership::Ours(Origin::Adopted), true),
+            (of("older"), Ownership::Ours(Origin::Adopted), true),
+            (of("another"), Ownership::Another, false),
+            (Owner::of(&id("old"), "team-b", "payments"), Ownership::Another, false),
+        ];
+        for (by, expected, previous) in table {
+            let described = describe("Payments", &by, Origin::Adopted);
+            assert_eq!((ownership(&described, &owner), bears_previous_mark(&described, &owner)), (expected, previous));
         }
     }
 

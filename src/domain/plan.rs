@@ -264,6 +264,8 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
         Ownership::Another | Ownership::Unmarked => Origin::Created,
     };
     let described = ownership::describe(&spec.description, wanted.owner, origin);
+    // The mark of an earlier owner id is replaced: our own change, nobody's drift.
+    let marked_anew = ownership::bears_previous_mark(&connection.description, wanted.owner);
     let name = (connection.name != spec.name).then(|| spec.name.clone());
     let description = (connection.description.trim() != described).then_some(described);
     let need = credentials_need(wanted, connection);
@@ -275,12 +277,15 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
     let version = connection.updated_at.clone().unwrap_or_default();
     let drift = |fields: &str| Intent::DriftCorrected { fields: fields.to_owned(), version: version.clone() };
     let told_of_description = match description {
+        Some(_) if marked_anew => Some(Intent::Updated),
         Some(_) if recorded.is_none() => None,
         Some(_) if wanted.spec_changed => Some(Intent::Updated),
         Some(_) => Some(drift("description")),
         None => None,
     };
     let told_of_credentials = credentials.map(|need| match need {
+        // It is no news in the cluster that it was made for.
+        Need::NotRecorded if marked_anew => Intent::Updated,
         Need::NotRecorded if recorded.is_some_and(|recorded| recorded.id != connection.id) => Intent::Recreated,
         Need::NotRecorded => Intent::Created,
         Need::NewToken => Intent::Rotated,

@@ -26,7 +26,7 @@ pub struct Snapshot {
     asked: Instant,
     by_id: HashSet<ById>,
     by_name: HashSet<ByName>,
-    by_owner: HashMap<Owner, Vec<Arc<KmsConnection>>>,
+    by_owner: HashMap<String, Vec<Arc<KmsConnection>>>,
 }
 
 /// Found by its id, without a copy of it.
@@ -96,14 +96,17 @@ impl Snapshot {
     }
 
     /// The connections that bear the mark of that owner; more than one is an accident.
-    pub fn owned_by(&self, owner: &Owner) -> &[Arc<KmsConnection>] {
-        self.by_owner.get(owner).map(Vec::as_slice).unwrap_or_default()
+    pub fn owned_by(&self, owner: &Owner) -> Vec<&Arc<KmsConnection>> {
+        owner.digits().filter_map(|digits| self.by_owner.get(digits)).flatten().collect()
     }
 
     fn put(&mut self, connection: Arc<KmsConnection>) {
         self.remove(&connection.id);
         if let Some(owner) = owner_named_in(&connection.description) {
-            self.by_owner.entry(owner).or_insert_with(|| Vec::with_capacity(1)).push(Arc::clone(&connection));
+            self.by_owner
+                .entry(owner.to_owned())
+                .or_insert_with(|| Vec::with_capacity(1))
+                .push(Arc::clone(&connection));
         }
         self.by_name.replace(ByName(Arc::clone(&connection)));
         self.by_id.insert(ById(connection));
@@ -115,11 +118,11 @@ impl Snapshot {
             self.by_name.remove(gone.name.as_str());
         }
         if let Some(owner) = owner_named_in(&gone.description)
-            && let Some(owned) = self.by_owner.get_mut(&owner)
+            && let Some(owned) = self.by_owner.get_mut(owner)
         {
             owned.retain(|connection| connection.id != id);
             if owned.is_empty() {
-                self.by_owner.remove(&owner);
+                self.by_owner.remove(owner);
             }
         }
     }

@@ -14,6 +14,7 @@ mod instances;
 mod kms_refusals;
 mod lifecycle;
 mod order;
+mod owner_ids;
 mod ownership;
 mod process;
 mod rotation;

@@ -218,6 +218,40 @@ fn a_lost_answer_loses_neither_credentials_nor_the_event() {
 }
 
 #[test]
+fn the_mark_of_an_earlier_owner_id_is_replaced() {
+    let id = |text: &str| OwnerId::new(text).expect("good id");
+    let (spec, token, recorded) = (spec(), good("one"), recorded());
+    let owner = owner().with_previous(&[id("before")], "team-a", "payments");
+    let former = Owner::of(&id("before"), "team-a", "payments");
+    let remote = |text: &str| {
+        let description = ownership::describe(text, &former, Origin::Created);
+        Remote::Ours(KmsConnection { description, ..held() })
+    };
+    // Status, text in the KMS → steps
+    let table = [
+        (Some(&recorded), "Payments", "update description"),
+        (Some(&recorded), "Of somebody", "update description"),
+        (None, "Payments", "update description, credentials"),
+    ];
+    for (recorded, text, step) in table {
+        let wanted = Wanted {
+            spec: &spec,
+            owner: &owner,
+            token: &token,
+            recorded,
+            spec_changed: false,
+            secret_changed: false,
+            lost: &[],
+            finalizer: true,
+        };
+        let plan = plan(&wanted, &remote(text));
+        assert_eq!(shown(&plan), (vec![step.to_owned()], vec![Intent::Updated], Reason::InSync), "{text}");
+        let Some(Stage { step: Step::Update { changes, .. }, .. }) = plan.stages.first() else { panic!("{plan:?}") };
+        assert_eq!(changes.description, Some(ownership::describe("Payments", &owner, Origin::Created)));
+    }
+}
+
+#[test]
 fn what_our_own_lost_write_did_is_not_taken_for_drift() {
     let (spec, owner, token, recorded) = (spec(), owner(), good("one"), recorded());
     let wanted = Wanted {
