@@ -224,6 +224,8 @@ fn client(spec: &KmsInstanceSpec, client_id: String, client_secret: String, cont
     Arc::new(Kms::new(url, identity, spec.organization_slug.clone(), http, observe))
 }
 
+/// Writes the status of the instance as it is now, not as the cache had it: instances are few, and a cache that is behind
+/// would hide that a status is no longer the one that it knows.
 async fn write_status<K>(
     object: &K,
     looked: &Looked,
@@ -234,8 +236,40 @@ async fn write_status<K>(
 where
     K: Instance + Serialize + DeserializeOwned + std::fmt::Debug,
 {
-    let before = object.status().cloned().unwrap_or_default();
-    let generation = object.meta().generation;
+    let api = object.api(context.client.clone());
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    loop {
+        let Some(newest) = api.get_opt(&object.name_any()).await?.filter(|newest| newest.uid() == object.uid()) else {
+            return Ok(());
+        };
+        let before = newest.status().cloned().unwrap_or_default();
+        let status = status(&before, object.meta().generation, looked, users, now);
+        if status == before {
+            return Ok(());
+        }
+        let patch = json!({
+            "apiVersion": K::api_version(&()),
+            "kind": K::kind(&()),
+            "metadata": {"name": object.name_any(), "resourceVersion": newest.resource_version()},
+            "status": status,
+        });
+        match api.patch_status(&object.name_any(), &params, &Patch::Apply(&patch)).await {
+            Ok(_) => return Ok(()),
+            // Somebody wrote in between; the reconcile's timeout ends this.
+            Err(kube::Error::Api(conflict)) if conflict.code == 409 => {}
+            Err(kube::Error::Api(gone)) if gone.code == 404 => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn status(
+    before: &InstanceStatus,
+    generation: Option<i64>,
+    looked: &Looked,
+    users: usize,
+    now: Timestamp,
+) -> InstanceStatus {
     let ready = &looked.judgement;
     let mut all = vec![conditions::condition(types::READY, ready, generation, &before.conditions, now)];
     let marker = match ready.reason.class() {
@@ -244,27 +278,10 @@ where
         None => None,
     };
     all.extend(marker.map(|kind| conditions::marker(kind, ready, generation, &before.conditions, now)));
-    let status = InstanceStatus {
+    InstanceStatus {
         observed_generation: generation,
         conditions: all,
         connections: i64::try_from(users).ok(),
         secret_version: looked.secret_version.clone(),
-    };
-    if status == before {
-        return Ok(());
-    }
-    let patch = json!({
-        "apiVersion": K::api_version(&()),
-        "kind": K::kind(&()),
-        "metadata": {"name": object.name_any(), "resourceVersion": object.resource_version()},
-        "status": status,
-    });
-    let api = object.api(context.client.clone());
-    match api.patch_status(&object.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await
-    {
-        Ok(_) => Ok(()),
-        // The cache was behind: the newer version is on its way, and has this looked at again.
-        Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => Ok(()),
-        Err(error) => Err(error.into()),
     }
 }
