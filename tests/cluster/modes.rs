@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use sim::{Entry, Operation, State};
+use sim::{Entry, Fault, Match, Operation, State};
 
 use crate::harness::{EMAIL, Kstatus, SECRET, TOKEN, World, assert_condition, condition, conditions, kstatus};
 
@@ -205,6 +205,38 @@ async fn observe_judges_and_warns_as_ever() {
     let told = ["ConnectionCreated", "CredentialsRejected", "TokenExpiring"];
     assert_eq!((world.told("payments").await, world.kms.writes()), (told.map(str::to_owned).to_vec(), 1));
     assert_eq!(world.row("payments").api_token, TOKEN);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_before_is_told_when_writing_is_allowed_again() {
+    let world = World::start().await;
+    world.ready_connection("payments").await;
+    world.kms.fail_when(Match::op(Operation::Update).times(1), Fault::LoseAnswer);
+    change(&world, "payments", json!({"description": "New"})).await;
+    world.kms.down();
+    world.until_reason("payments", "Synced", "KmsUnavailable").await;
+    set(&world, "payments", "Observe").await;
+    world.kms.up();
+    let bbc = world.request_reconcile("payments").await;
+    assert_condition(&bbc, "Synced", "True", "InSync", &[]);
+    assert!(world.row("payments").description.is_some_and(|text| text.starts_with("New ")), "it took effect");
+    assert_eq!(world.told("payments").await, ["ConnectionCreated"]);
+    set(&world, "payments", "Full").await;
+    world.ready("payments").await;
+    assert_eq!(world.told("payments").await, ["ConnectionCreated", "ConnectionUpdated"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn observe_needs_a_grant_too() {
+    let world = World::cluster_wide().await;
+    world.secret(SECRET, EMAIL, TOKEN).await;
+    world.cluster_instance_with(json!({"grants": []})).await;
+    world.connection("payments").change(json!({"managementPolicy": "Observe"})).apply().await;
+    let bbc = world.not_ready("payments", "KmsRefNotAllowed").await;
+    assert_eq!(plan(&bbc), Vec::<String>::new());
+    assert!(asked(&world).iter().all(|entry| entry.operation == Operation::User), "the KMS was asked");
+    world.cluster_instance().await;
+    assert_eq!(plan(&world.not_ready("payments", "ChangesPending").await), ["create connection"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
