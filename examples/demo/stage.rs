@@ -102,6 +102,18 @@ impl Stage {
         Ok((command, output))
     }
 
+    /// Applies the manifests with a connection that is only to be observed. Returns the command and what it prints.
+    pub async fn apply_observing(&self) -> Result<(String, String), Error> {
+        let (line, policy) = ("\n  description:", "\n  managementPolicy: Observe");
+        let usual = format!("http://127.0.0.1:{}", seed::KMS_PORT);
+        let here = self.stand_ins.addresses.kms.as_str();
+        let manifests = examples()?.replace(&usual, here).replace(line, &format!("{policy}{line}"));
+        let output = run(self.cluster.kubectl(), "kubectl", &["apply", "-f", "-"], Some(&manifests)).await?;
+        let address = if usual == here { String::new() } else { format!("s|{usual}|{here}|; ") };
+        let policy = r"s|^  description:|  managementPolicy: Observe\n&|";
+        Ok((format!("sed '{address}{policy}' examples/*.yaml | kubectl apply -f -"), output))
+    }
+
     /// Whether the operator still runs.
     pub fn operator_runs(&self) -> bool {
         let mut operator = self.operator.lock().unwrap_or_else(PoisonError::into_inner);

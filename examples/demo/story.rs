@@ -16,6 +16,7 @@ use crate::watch::{NAME, Said, Snapshot};
 /// Tells the story to its end.
 pub async fn tell(screen: &Screen, stage: &Stage) -> Result<(), Error> {
     let mut teller = Teller { screen, stage, told: BTreeSet::new(), last: None };
+    teller.observe().await?;
     teller.create().await?;
     teller.rotate().await?;
     teller.refuse().await?;
@@ -34,11 +35,34 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    async fn create(&mut self) -> Result<(), Error> {
+    async fn observe(&mut self) -> Result<(), Error> {
         self.screen.headline(
             1,
-            "Two Secrets, a KMS instance and a connection are applied",
-            "The operator asks Bitbucket whose token it is and what it may do; then the connection is created in the KMS.",
+            "Two Secrets, a KMS instance and a connection are applied, to be observed",
+            "The operator asks Bitbucket whose token it is and what it may do. It writes nothing to the KMS, but says what it \
+             would do.",
+        );
+        let started = Instant::now();
+        let (command, output) = self.stage.apply_observing().await?;
+        self.screen.command(&command);
+        self.screen.output(&output);
+        let seen = self
+            .until("there is a plan, and nothing in the KMS", |now| {
+                now.is("Ready", "False", "ChangesPending") && now.rows.is_empty()
+            })
+            .await?;
+        self.object().await?;
+        self.kubectl(&["get", "bbc", NAME, "-o", "jsonpath={.status.plan}"]).await?;
+        self.show(seen);
+        self.screen.check("planned", started.elapsed());
+        Ok(())
+    }
+
+    async fn create(&mut self) -> Result<(), Error> {
+        self.screen.headline(
+            2,
+            "The connection is applied without that restriction",
+            "What was planned is done: the connection is created in the KMS.",
         );
         let started = Instant::now();
         let (command, output) = self.stage.apply_examples().await?;
@@ -53,7 +77,7 @@ impl Teller<'_> {
 
     async fn rotate(&mut self) -> Result<(), Error> {
         self.screen.headline(
-            2,
+            3,
             "The token is rotated in the Secret",
             "The new token is verified with Bitbucket first; only then does it replace the old one in the KMS.",
         );
@@ -72,7 +96,7 @@ impl Teller<'_> {
 
     async fn refuse(&mut self) -> Result<(), Error> {
         self.screen.headline(
-            3,
+            4,
             "Bad tokens are refused",
             "First comes a token that lacks scopes, then one that was revoked. Neither reaches the KMS, where the good \
              one stays.",
@@ -110,7 +134,7 @@ impl Teller<'_> {
 
     async fn correct(&mut self) -> Result<(), Error> {
         self.screen.headline(
-            4,
+            5,
             "Somebody edits the connection in the KMS",
             "The operator finds the drift at the next verification, or at once when asked to look, and corrects it.",
         );
@@ -147,7 +171,7 @@ impl Teller<'_> {
 
     async fn warn(&mut self) -> Result<(), Error> {
         self.screen.headline(
-            5,
+            6,
             "The token nears its end",
             "Its Secret says that it expires in two days. It still works, so the connection stays Ready; people are told.",
         );
@@ -166,7 +190,7 @@ impl Teller<'_> {
 
     async fn delete(&mut self) -> Result<(), Error> {
         self.screen.headline(
-            6,
+            7,
             "The connection is deleted",
             "A finalizer holds the object until its connection is gone from the KMS.",
         );

@@ -105,6 +105,14 @@ pub struct BitbucketConnectionSpec {
     #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new("self in ['Delete', 'Retain']").message("deletionPolicy must be Delete or Retain"))]
     pub deletion_policy: Option<String>,
+    /// How far the operator goes: Full (the default) keeps the connection in step. Observe verifies and reports as ever,
+    /// but writes nothing to the KMS; what it would do is in status.plan. Suspended asks and writes nothing at all. An
+    /// object that is deleted under Observe or Suspended is let go without a call: its connection stays in the KMS, mark
+    /// included. A change takes effect at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self in ['Full', 'Observe', 'Suspended']").message("managementPolicy must be Full, Observe or Suspended"))]
+    pub management_policy: Option<String>,
     /// How often token and connection are verified again: 1m to 24h, in hours, minutes and seconds such as 90m or
     /// 1h30m. Defaults to 1h.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -228,13 +236,20 @@ pub struct BitbucketConnectionStatus {
     /// The token in the Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenStatus>,
+    /// What would be done in the KMS, under managementPolicy Observe: steps and the names of fields, such as `update
+    /// description, credentials`, never their values. Empty where nothing would be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("maxItems" = 16, "x-kubernetes-list-type" = "atomic"), inner(length(max = 256)))]
+    pub plan: Vec<String>,
     /// When token and connection were last both verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_verified_time: Option<Time>,
-    /// When they will be verified again, if nothing changes before. Outages are retried sooner.
+    /// When they will be verified again, if nothing changes before. Outages are retried sooner. Absent while the object
+    /// is suspended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_verification_time: Option<Time>,
-    /// The value of the annotation connections.kms.hanzo.ai/reconcile-requested-at that was acted on last.
+    /// The value of the annotation connections.kms.hanzo.ai/reconcile-requested-at that was acted on last. A request is
+    /// not acted on while the object is suspended, but once it no longer is.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub last_handled_reconcile_at: Option<String>,

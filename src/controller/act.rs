@@ -34,6 +34,8 @@ pub struct Outcome {
     pub connection: Option<ConnectionStatus>,
     /// What is told: of the steps that were done.
     pub tells: Vec<Intent>,
+    /// What would be done if that were not forbidden.
+    pub pending: Vec<String>,
     /// Whether the object may be let go.
     pub release: bool,
     /// What the plan didn't reckon with.
@@ -84,13 +86,15 @@ pub async fn act(
         synced: plan.synced.clone(),
         connection: recorded.clone().filter(|_| plan.holds),
         tells: plan.tells.clone(),
+        pending: plan.pending.clone().unwrap_or_default(),
         release: false,
         surprise: None,
         written,
         retry_after: verified.retry_after,
     };
     if let (Remote::Ours(connection), true) = (&verified.remote, plan.holds) {
-        outcome.connection = describe(connection, recorded.as_ref(), false, observed, verified);
+        outcome.connection = describe(connection, recorded.as_ref(), false, observed, verified)
+            .map(|found| plan.record(recorded.as_ref(), found));
     }
     for Stage { step, tells } in &plan.stages {
         tracing::info!(%step, "acting");
@@ -133,7 +137,10 @@ pub async fn act(
     if !matches!(verified.remote, Remote::Unreadable(_)) {
         context.memory.update(&observed.uid, |memory| {
             memory.uncertain = false;
-            memory.lost.clear();
+            // Of a plan that was only shown nothing was told.
+            if plan.pending.is_none() {
+                memory.lost.clear();
+            }
         });
     }
     outcome.release = plan.release;

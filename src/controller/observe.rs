@@ -25,7 +25,7 @@ use crate::{
         grants::Denied,
         ownership::{Owner, OwnerId},
         schedule::{self, Due, Situation},
-        spec::{self, ConnectionSpec, InstanceKind, InstanceRef, SpecProblem},
+        spec::{self, ConnectionSpec, InstanceKind, InstanceRef, Management, SpecProblem},
     },
     kms::Kms,
 };
@@ -65,6 +65,8 @@ pub enum Task {
     Nothing,
     /// Its instance is about to be looked at, and triggers it.
     Wait,
+    /// Nobody may be asked; only time goes on.
+    Suspended,
     /// All is to be verified.
     Verify(Due),
     /// It is being deleted, and something may be left in the KMS.
@@ -124,7 +126,10 @@ pub async fn observe(object: Arc<BitbucketConnection>, context: &Context) -> Res
         spec,
     };
     if observed.object.metadata.deletion_timestamp.is_some() {
-        if has_finalizer(&observed.object) {
+        if has_finalizer(&observed.object) && observed.management() != Management::Full {
+            observed.access = Err(Judgement::not_evaluated("the managementPolicy allows no call"));
+            observed.task = Task::Delete;
+        } else if has_finalizer(&observed.object) {
             observed.task = match access_for_deletion(&observed, context) {
                 Some(access) => {
                     observed.access = access;
@@ -133,6 +138,10 @@ pub async fn observe(object: Arc<BitbucketConnection>, context: &Context) -> Res
                 None => Task::Wait,
             };
         }
+        return Ok(observed);
+    }
+    if observed.management() == Management::Suspended {
+        observed.task = Task::Suspended;
         return Ok(observed);
     }
     match access(&observed, context) {
@@ -156,6 +165,11 @@ impl Observed {
     /// The status before this pass.
     pub fn before(&self) -> BitbucketConnectionStatus {
         self.object.status.clone().unwrap_or_default()
+    }
+
+    /// How far to go; what can't be read is told as a problem of the spec, and forbids nothing.
+    pub fn management(&self) -> Management {
+        spec::management(&self.object.spec).unwrap_or(Management::Full)
     }
 
     /// The key of its Secret.

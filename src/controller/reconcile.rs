@@ -21,7 +21,8 @@ use crate::{
         conditions::{self, types},
         plan::{self, Plan, Wanted},
         schedule::Due,
-        spec, token,
+        spec::{self, Management},
+        token,
     },
 };
 
@@ -30,7 +31,7 @@ pub async fn reconcile(object: Arc<BitbucketConnection>, context: &Context) -> R
     let Some(object) = newest(object, context).await? else { return Ok(Action::await_change()) };
     let observed = observe::observe(object, context).await?;
     let mut verified = match observed.task {
-        Task::Nothing | Task::Wait => return report::quiet(&observed, context).await,
+        Task::Nothing | Task::Wait | Task::Suspended => return report::quiet(&observed, context).await,
         Task::Verify(due) => verify::verify(&observed, due, context).await,
         Task::Delete => verify::locate(&observed, context).await,
     };
@@ -49,6 +50,7 @@ pub async fn reconcile(object: Arc<BitbucketConnection>, context: &Context) -> R
 fn plan(observed: &Observed, verified: &Verified, written: &Written) -> Plan {
     let recorded = observed.object.status.as_ref().and_then(|status| status.connection.as_ref());
     match (&observed.task, &observed.spec) {
+        (Task::Delete, _) if observed.management() != Management::Full => plan::let_go(observed.management(), recorded),
         (Task::Delete, _) => plan::deletion(spec::deletion_policy(&observed.object.spec), recorded, &verified.remote),
         (_, Ok(spec)) => {
             let wanted = Wanted {
@@ -61,7 +63,8 @@ fn plan(observed: &Observed, verified: &Verified, written: &Written) -> Plan {
                 lost: &observed.memory.lost,
                 finalizer: written.finalizer,
             };
-            plan::plan(&wanted, &verified.remote)
+            let plan = plan::plan(&wanted, &verified.remote);
+            if spec.management == Management::Observe { plan::observed(plan) } else { plan }
         }
         // Without a valid spec the remote side says why nothing is done.
         (_, Err(_)) => plan::unplanned(&verified.remote),

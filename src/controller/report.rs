@@ -45,9 +45,18 @@ pub async fn quiet(observed: &Observed, context: &Context) -> Result<Action, Err
         return Ok(Action::await_change());
     }
     let before = observed.before();
-    let report = status::report(&pass(observed, &before, None));
+    let pass = pass(observed, &before, None);
+    let suspended = observed.task == Task::Suspended;
+    let report = if suspended { status::suspended(&pass) } else { status::report(&pass) };
     announce(observed, &report.announcements, context).await?;
     write(observed, observed.object.resource_version(), &report.status, context).await?;
+    if suspended {
+        // What is taken up again later is not the outage of before.
+        if observed.memory.retry_at.is_some() {
+            context.memory.update(&observed.uid, |memory| (memory.attempts, memory.retry_at) = (0, None));
+        }
+        return Ok(wake([report.wake_at, None], observed));
+    }
     let retry_at = observed.memory.retry_at.filter(|_| report.status.next_verification_time.is_none());
     Ok(wake([report.wake_at, retry_at], observed))
 }
@@ -67,6 +76,7 @@ pub async fn report(
         synced: outcome.synced.clone(),
         connection: outcome.connection.clone(),
         tells: &outcome.tells,
+        pending: &outcome.pending,
         verified_at: verified.at,
         requested: observed.object.reconcile_requested_at(),
         release: outcome.release,

@@ -129,12 +129,14 @@ reasons! {
     KmsPermissionDenied False STALLED;
     KmsRejected False STALLED;
     CredentialsNotPushed False STALLED;
+    ChangesPending False STALLED;
     DeletionBlocked False STALLED;
     KmsUnavailable Unknown TRANSIENT;
     CredentialsNotVerified Unknown TRANSIENT;
     // Ready
     Succeeded True None;
     VerificationStale Unknown None;
+    Suspended Unknown None;
     // Any child
     NotEvaluated Unknown None;
     // ExpiringSoon
@@ -341,6 +343,8 @@ mod tests {
             (BitbucketUnavailable, NotEvaluated, CredentialsNotVerified, READY, Succeeded, false, false),
             (Authenticated, AllGranted, KmsUnavailable, STALE, VerificationStale, false, false),
             (Authenticated, ScopesNotReported, KmsUnavailable, NEVER, ScopesNotReported, true, false),
+            (Authenticated, AllGranted, ChangesPending, READY, ChangesPending, false, true),
+            (BitbucketUnavailable, NotEvaluated, ChangesPending, READY, ChangesPending, false, true),
             (Authenticated, AllGranted, KmsInstanceNotReady, READY, KmsInstanceNotReady, true, false),
         ];
         for (credentials, scopes, synced, history, ready, reconciling, stalled) in table {

@@ -175,9 +175,10 @@ pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Announcemen
     events
 }
 
-/// Whether the end of it is news: what merely waited for something to be applied is not.
+/// Whether the end of it is news: what merely waited for something to be applied, or for being let, is not.
 fn is_worth_recovering(reason: Reason) -> bool {
-    reason == Reason::VerificationStale || reason.class() == Some(Class::Stalled)
+    let waited = reason == Reason::ChangesPending;
+    reason == Reason::VerificationStale || (reason.class() == Some(Class::Stalled) && !waited)
 }
 
 /// A change is told from an earlier one of the same kind by what was before, and since when.
@@ -226,6 +227,8 @@ mod tests {
             (Reason::VerificationStale, 1),
             (Reason::SecretNotFound, 0),
             (Reason::KmsUnavailable, 0),
+            (Reason::ChangesPending, 0),
+            (Reason::Suspended, 0),
             (Reason::Succeeded, 0),
         ] {
             assert_eq!(transitions(&conditions_of(types::READY, before, 1), &ready).len(), told, "{before:?}");

@@ -9,10 +9,13 @@ use super::{
     conditions::{Judgement, Reason},
     connection::{Changes, KmsConnection, NewConnection},
     ownership::{self, Origin, Owner, Ownership},
-    spec::{ConnectionSpec, DeletionPolicy},
+    spec::{ConnectionSpec, DeletionPolicy, Management},
     token::{Push, Token},
 };
 use crate::api::ConnectionStatus;
+
+mod restraint;
+pub use restraint::{let_go, observed};
 
 /// What the KMS holds for an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +113,13 @@ pub enum Intent {
         /// The KMS couldn't be reached or refused, so the mark is still there.
         with_mark: bool,
     },
+    /// The object is gone; what it has in the KMS stays there, because the policy forbids every call.
+    LeftAsItIs {
+        /// Which, if the status tells of one.
+        connection: Option<Identity>,
+        /// The policy.
+        policy: Management,
+    },
     /// The object is gone; the connection lost the mark before and was left alone.
     LeftAlone(Identity),
 }
@@ -140,6 +150,8 @@ pub struct Plan {
     pub tells: Vec<Intent>,
     /// Effects, each done once the one before is.
     pub stages: Vec<Stage>,
+    /// What would be done in the KMS if that were not forbidden; nothing where the plan is to be carried out.
+    pub pending: Option<Vec<String>>,
     /// The condition Synced, if all goes well.
     pub synced: Judgement,
     /// Whether the connection of the status still is what the KMS holds.
@@ -150,7 +162,7 @@ pub struct Plan {
 
 impl Plan {
     fn nothing(synced: Judgement, holds: bool) -> Self {
-        Self { tells: Vec::new(), stages: Vec::new(), synced, holds, release: false }
+        Self { tells: Vec::new(), stages: Vec::new(), pending: None, synced, holds, release: false }
     }
 }
 
@@ -246,6 +258,7 @@ fn create(wanted: &Wanted<'_>) -> Plan {
     Plan {
         tells: Vec::new(),
         stages: finalizer(wanted).into_iter().chain([create]).collect(),
+        pending: None,
         synced: in_sync(spec),
         // One that somebody deleted is told of until there is a new one.
         holds: wanted.recorded.is_some(),
@@ -336,20 +349,20 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
         ),
         _ => in_sync(spec),
     };
-    Plan { tells, stages, synced, holds: true, release: false }
+    Plan { tells, stages, pending: None, synced, holds: true, release: false }
 }
 
 /// Whether the pass before may have left undone what the spec wanted, by what Synced said after it. Then a difference is
 /// no proof that somebody changed the connection in the KMS.
 pub fn left_undone(synced: Reason) -> bool {
     use Reason::{
-        DescriptionTooLong, InvalidName, KmsInstanceNotReady, KmsPermissionDenied, KmsRefNotAllowed, KmsRefNotFound,
-        KmsRejected, KmsUnavailable, ProjectNotAllowed, RateLimited, SpecInvalid,
+        ChangesPending, DescriptionTooLong, InvalidName, KmsInstanceNotReady, KmsPermissionDenied, KmsRefNotAllowed,
+        KmsRefNotFound, KmsRejected, KmsUnavailable, ProjectNotAllowed, RateLimited, SpecInvalid,
     };
     match synced {
         SpecInvalid | InvalidName | DescriptionTooLong => true,
         KmsRefNotFound | KmsRefNotAllowed | ProjectNotAllowed | KmsInstanceNotReady => true,
-        KmsPermissionDenied | KmsRejected | KmsUnavailable | RateLimited => true,
+        KmsPermissionDenied | KmsRejected | KmsUnavailable | RateLimited | ChangesPending => true,
         // All was written but what may not be, or the connection isn't ours to write.
         _ => false,
     }
@@ -404,7 +417,7 @@ pub fn deletion(policy: DeletionPolicy, recorded: Option<&ConnectionStatus>, rem
             None => (intent.into_iter().collect(), Vec::new()),
         };
         let synced = Judgement::not_evaluated("the object is being deleted");
-        Plan { tells, stages, synced, holds: false, release: true }
+        Plan { tells, stages, pending: None, synced, holds: false, release: true }
     };
     match (policy, remote) {
         (DeletionPolicy::Delete, Remote::Ours(connection)) => {

@@ -35,6 +35,8 @@ pub struct ConnectionSpec {
     pub warn_before: Vec<Span>,
     /// Who must act when the token ends.
     pub contact: Option<String>,
+    /// How far the operator goes.
+    pub management: Management,
     /// How often all is verified again.
     pub interval: Span,
 }
@@ -113,6 +115,28 @@ pub enum DeletionPolicy {
     Retain,
 }
 
+/// How far the operator goes with an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Management {
+    /// It keeps the connection in step.
+    Full,
+    /// It verifies and reports, and writes nothing to the KMS.
+    Observe,
+    /// It asks nobody, and writes nothing.
+    Suspended,
+}
+
+impl Management {
+    /// The word in the spec.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "Full",
+            Self::Observe => "Observe",
+            Self::Suspended => "Suspended",
+        }
+    }
+}
+
 /// Why a spec can't be acted on. The schema refuses most of this before; what slips past it is told here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecProblem {
@@ -174,6 +198,7 @@ pub fn validate(object: &str, raw: &BitbucketConnectionSpec) -> Result<Connectio
         not_after: raw.expiry.as_ref().and_then(|expiry| expiry.not_after.clone()),
         warn_before: warn_before(raw)?,
         contact: raw.contact.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned),
+        management: management(raw)?,
         interval: interval(raw)?,
     })
 }
@@ -202,6 +227,14 @@ pub fn scope(raw: &BitbucketConnectionSpec) -> Result<KmsScope, SpecProblem> {
         (None, true) => Ok(KmsScope::Organization),
         _ => Err(invalid("spec", "must set exactly one of projectId and organizationScope: true")),
     }
+}
+
+/// How far the operator goes: readable also where the rest of a spec is not, since it comes before anything is done.
+pub fn management(raw: &BitbucketConnectionSpec) -> Result<Management, SpecProblem> {
+    let Some(word) = raw.management_policy.as_deref() else { return Ok(Management::Full) };
+    let policies = [Management::Full, Management::Observe, Management::Suspended];
+    let policy = policies.into_iter().find(|policy| policy.as_str() == word);
+    policy.ok_or_else(|| invalid("spec.managementPolicy", "must be Full, Observe or Suspended"))
 }
 
 /// What a spec says about deletion; the default for what isn't there or can't be read, because a typing error must not
@@ -289,7 +322,16 @@ mod tests {
         assert_eq!(spec.secret.expires_at, "expiresAt");
         assert_eq!((spec.on_missing, spec.on_excess), (Policy::Block, Policy::Warn));
         assert_eq!(spec.warn_before, DEFAULT_WARN_BEFORE);
-        assert_eq!(spec.interval.to_string(), "1h");
+        assert_eq!((spec.management, spec.interval.to_string().as_str()), (Management::Full, "1h"));
+    }
+
+    #[test]
+    fn how_far_to_go_is_read_from_a_spec_that_is_invalid_otherwise() {
+        for policy in [Management::Full, Management::Observe, Management::Suspended] {
+            let raw = spec(json!({"managementPolicy": policy.as_str(), "interval": "30s"}));
+            assert_eq!(management(&raw), Ok(policy));
+            assert!(validate("payments", &raw).is_err());
+        }
     }
 
     #[test]
@@ -331,6 +373,7 @@ mod tests {
             (json!({"scopes": {"additional": ["a b"]}}), "spec.scopes.additional must hold"),
             (json!({"scopes": {"useCases": ["SecretSync"], "onMissing": "Panic"}}), "spec.scopes.onMissing must be"),
             (json!({"expiry": {"warnBefore": ["soon"]}}), "spec.expiry.warnBefore must hold"),
+            (json!({"managementPolicy": "Paused"}), "spec.managementPolicy must be Full, Observe or Suspended"),
             (json!({"interval": "30s"}), "spec.interval must be between"),
             (json!({"interval": "1h-1h"}), "spec.interval must be between"),
         ];

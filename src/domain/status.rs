@@ -51,6 +51,8 @@ pub struct Findings<'a> {
     pub connection: Option<ConnectionStatus>,
     /// What was done.
     pub tells: &'a [Intent],
+    /// What would be done in the KMS if that were not forbidden.
+    pub pending: &'a [String],
     /// When Bitbucket gave the verdict, if it gave one.
     pub verified_at: Option<Timestamp>,
     /// The annotation that was acted on.
@@ -81,6 +83,7 @@ pub fn report(pass: &Pass<'_>) -> Report {
 
     if let Some(findings) = &pass.findings {
         status.connection.clone_from(&findings.connection);
+        status.plan = findings.pending.to_vec();
         status.token = token_status(before.token.as_ref(), findings, pass.now);
         let same = same_token(before.token.as_ref(), findings);
         status.account = account_status(findings.token, before.account.as_ref().filter(|_| same));
@@ -98,10 +101,7 @@ pub fn report(pass: &Pass<'_>) -> Report {
     }
     let expired = expiry.is_some_and(|expiry| expiry.declared_and_passed(pass.now));
     let children = children(pass, expired);
-    let outlook = expiry.zip(pass.spec).map(|(expiry, spec)| {
-        let advice = Advice { secret: &spec.secret.name, contact: spec.contact.as_deref() };
-        expiry::outlook(expiry, &spec.warn_before, pass.now, &advice)
-    });
+    let outlook = outlook(expiry, pass);
 
     let interval = pass.spec.map(|spec| spec.interval);
     let history = history(pass, interval);
@@ -111,11 +111,7 @@ pub fn report(pass: &Pass<'_>) -> Report {
     }
     let old = &before.conditions;
     let write = |kind: &str, judgement: &Judgement| conditions::condition(kind, judgement, generation, old, pass.now);
-    let expiring = match &outlook {
-        Some(outlook) => outlook.judgement.clone(),
-        None => conditions::recorded(old, types::EXPIRING_SOON)
-            .unwrap_or_else(|| Judgement::not_evaluated("the expiry is judged once there is a token")),
-    };
+    let expiring = expiring_soon(outlook.as_ref(), old);
     status.conditions = vec![
         write(types::CREDENTIALS_VALID, &children.credentials),
         write(types::SCOPES_SUFFICIENT, &children.scopes),
@@ -302,6 +298,21 @@ fn expiry_of(status: &BitbucketConnectionStatus, pass: &Pass<'_>) -> Option<Expi
     Some(before.expires_at.as_ref().map_or(Expiry::Unreadable(source), |at| Expiry::At(at.0, source)))
 }
 
+fn outlook(expiry: Option<Expiry>, pass: &Pass<'_>) -> Option<Outlook> {
+    expiry.zip(pass.spec).map(|(expiry, spec)| {
+        let advice = Advice { secret: &spec.secret.name, contact: spec.contact.as_deref() };
+        expiry::outlook(expiry, &spec.warn_before, pass.now, &advice)
+    })
+}
+
+fn expiring_soon(outlook: Option<&Outlook>, before: &[Condition]) -> Judgement {
+    match outlook {
+        Some(outlook) => outlook.judgement.clone(),
+        None => conditions::recorded(before, types::EXPIRING_SOON)
+            .unwrap_or_else(|| Judgement::not_evaluated("the expiry is judged once there is a token")),
+    }
+}
+
 fn intents(pass: &Pass<'_>, status: &BitbucketConnectionStatus) -> Vec<Announcement> {
     let Some(findings) = &pass.findings else { return Vec::new() };
     let connection = status.connection.as_ref().or(pass.before.connection.as_ref());
@@ -349,6 +360,22 @@ fn intents(pass: &Pass<'_>, status: &BitbucketConnectionStatus) -> Vec<Announcem
             id,
             format!(
                 "The connection {name} stays in the KMS. Its description could not be changed there, so it still bears the mark of this object."
+            ),
+        ),
+        Intent::LeftAsItIs { connection: Some(Identity { id, name }), policy } => Announcement::new(
+            EventReason::ConnectionRetained,
+            id,
+            format!(
+                "The connection {name} stays in the KMS as it is, and still bears the mark of this object, because spec.managementPolicy was {} and allows no call. Delete it there if nobody needs it.",
+                policy.as_str()
+            ),
+        ),
+        Intent::LeftAsItIs { connection: None, policy } => Announcement::new(
+            EventReason::ConnectionRetained,
+            "",
+            format!(
+                "The KMS was not asked, because spec.managementPolicy was {} and allows no call. If it holds a connection with the mark of this object, that stays as it is.",
+                policy.as_str()
             ),
         ),
         Intent::LeftAlone(Identity { id, name }) => Announcement::new(
@@ -413,6 +440,9 @@ fn expiry_events(
     }
     events
 }
+
+mod suspended;
+pub use suspended::suspended;
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ mod harness;
 mod instances;
 mod kms_refusals;
 mod lifecycle;
+mod modes;
 mod order;
 mod owner_ids;
 mod ownership;

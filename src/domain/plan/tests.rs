@@ -135,6 +135,7 @@ fn what_was_left_undone_is_no_drift() {
         (Reason::KmsPermissionDenied, Intent::Updated),
         (Reason::KmsInstanceNotReady, Intent::Updated),
         (Reason::DescriptionTooLong, Intent::Updated),
+        (Reason::ChangesPending, Intent::Updated),
     ] {
         let spec_changed = left_undone(synced);
         let wanted = Wanted {
@@ -342,5 +343,77 @@ fn deletion_ends_or_says_what_blocks_it() {
             let outage = matches!(&remote, Remote::Unreadable(why) if why.reason == Reason::KmsUnavailable);
             assert_eq!(reason, if outage { Reason::KmsUnavailable } else { Reason::DeletionBlocked });
         }
+    }
+}
+
+#[test]
+fn what_may_only_be_observed_is_pending_and_told_as_nothing() {
+    let (spec, owner, recorded) = (spec(), owner(), recorded());
+    let renamed = KmsConnection { name: "renamed".to_owned(), ..held() };
+    let revoked = || asked("two", Verdict::Refused(Refusal::InvalidOrExpired));
+    let down = Remote::Unreadable(Judgement::new(Reason::KmsUnavailable, "down"));
+    let unknown = || asked("two", Verdict::Unknown(NoVerdict::Forbidden));
+    // Token, what the status records, what the KMS holds; what is pending, Synced.
+    let table = [
+        (good("one"), None, Remote::Absent, vec!["create connection"], Reason::ChangesPending),
+        (Token::NoSecret, None, Remote::Absent, vec![], Reason::NotEvaluated),
+        (good("one"), Some(&recorded), Remote::Ours(held()), vec![], Reason::InSync),
+        (good("two"), Some(&recorded), Remote::Ours(held()), vec!["update credentials"], Reason::ChangesPending),
+        (
+            good("two"),
+            Some(&recorded),
+            Remote::Ours(renamed.clone()),
+            vec!["update credentials", "update name"],
+            Reason::ChangesPending,
+        ),
+        (good("one"), Some(&recorded), Remote::Absent, vec!["create connection"], Reason::ChangesPending),
+        // The reason that comes first stays.
+        (revoked(), Some(&recorded), Remote::Ours(renamed.clone()), vec!["update name"], Reason::CredentialsNotPushed),
+        (unknown(), Some(&recorded), Remote::Ours(renamed), vec!["update name"], Reason::ChangesPending),
+        (unknown(), Some(&recorded), Remote::Ours(held()), vec![], Reason::CredentialsNotVerified),
+        (good("two"), Some(&recorded), Remote::NameTaken, vec![], Reason::NameConflict),
+        (good("two"), Some(&recorded), down, vec![], Reason::KmsUnavailable),
+    ];
+    for (token, recorded, remote, pending, reason) in table {
+        let wanted = Wanted {
+            spec: &spec,
+            owner: &owner,
+            token: &token,
+            recorded,
+            spec_changed: true,
+            secret_changed: true,
+            lost: &[Intent::Updated],
+            finalizer: false,
+        };
+        let full = plan(&wanted, &remote);
+        let plan = observed(full.clone());
+        assert_eq!(shown(&plan), (vec![], vec![], reason), "{remote:?}");
+        let pending: Vec<String> = pending.into_iter().map(str::to_owned).collect();
+        assert!(pending.iter().all(|step| reason != Reason::ChangesPending || plan.synced.message.contains(step)));
+        assert_eq!(plan.pending, Some(pending), "{remote:?}");
+        assert_eq!((plan.holds, plan.release), (full.holds, false));
+    }
+}
+
+#[test]
+fn what_was_written_last_stays_on_record_while_nothing_may_be_written() {
+    let carried_out = Plan::nothing(Judgement::new(Reason::InSync, ""), true);
+    let only_shown = observed(carried_out.clone());
+    let found = ConnectionStatus { name: "renamed".to_owned(), host: "https://new".to_owned(), ..recorded() };
+    let other = ConnectionStatus { id: "other".to_owned(), ..recorded() };
+    assert_eq!(carried_out.record(Some(&recorded()), found.clone()), found);
+    let kept = ConnectionStatus { host: "https://new".to_owned(), ..recorded() };
+    assert_eq!(only_shown.record(Some(&recorded()), found.clone()), kept);
+    assert_eq!(only_shown.record(Some(&recorded()), other), recorded(), "what is told later hangs on the old id");
+    assert_eq!(only_shown.record(None, found.clone()), found);
+}
+
+#[test]
+fn an_object_that_may_not_call_is_let_go_without_a_step() {
+    let me = Identity { id: ID.to_owned(), name: "payments".to_owned() };
+    for (recorded, connection) in [(Some(recorded()), Some(me)), (None, None)] {
+        let plan = let_go(Management::Suspended, recorded.as_ref());
+        let told = Intent::LeftAsItIs { connection, policy: Management::Suspended };
+        assert_eq!((plan.stages.len(), plan.release, &plan.tells), (0, true, &vec![told]));
     }
 }

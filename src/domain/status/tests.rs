@@ -70,6 +70,7 @@ impl World {
                 synced,
                 connection: Some(ConnectionStatus::default()),
                 tells: &[],
+                pending: &[],
                 verified_at: verdict.then(|| at(second)),
                 requested: None,
                 release: false,
@@ -79,6 +80,15 @@ impl World {
 
     fn waits(&mut self, second: i64) -> Report {
         self.passes(second, None)
+    }
+
+    fn rests(&mut self, second: i64) -> Report {
+        let (spec, before) = (spec(), self.status.clone());
+        let generation = Some(self.generation);
+        let pass = Pass { now: at(second), uid: "uid", generation, before: &before, spec: Some(&spec), findings: None };
+        let report = suspended(&pass);
+        self.status = report.status.clone();
+        report
     }
 
     fn passes(&mut self, second: i64, findings: Option<Findings<'_>>) -> Report {
@@ -261,10 +271,90 @@ fn letting_go_is_no_recovery() {
             synced: Judgement::not_evaluated("the object is being deleted"),
             connection: None,
             tells: &[],
+            pending: &[],
             verified_at: None,
             requested: None,
             release: true,
         }),
     );
     assert_eq!(told(&report), Vec::<&str>::new());
+}
+
+/// What was written once: by it is known that the object was Ready.
+fn written() -> ConnectionStatus {
+    ConnectionStatus { token_fingerprint: Some("one".to_owned()), ..ConnectionStatus::default() }
+}
+
+#[test]
+fn a_suspended_object_stays_as_it_was_for_three_intervals() {
+    let mut world = World::ready("2027-06-01");
+    let before = world.status.clone();
+    world.generation = 2;
+    let report = world.rests(60);
+    assert_eq!((told(&report), report.class, report.wake_at.is_some()), (vec![], None, true));
+    assert_eq!(world.status.observed_generation, Some(2));
+    assert_eq!(world.status.conditions[..4], before.conditions[..4], "with the generation that they were judged at");
+    assert_eq!(world.status.next_verification_time, None);
+    let quiet = world.status.clone();
+    world.rests(3 * INTERVAL - 1);
+    assert_eq!(world.status, quiet, "time alone writes nothing");
+    let report = world.rests(3 * INTERVAL);
+    assert_eq!((world.reason(types::READY), told(&report)), ("Suspended", vec![]));
+    assert_eq!(world.reason(types::SYNCED), "InSync");
+    assert!(!world.has(types::RECONCILING) && !world.has(types::STALLED));
+    world.generation = 3;
+    let report = world.looks(4 * INTERVAL, &good("one"), "1", Some("2027-06-01"), synced(Reason::InSync));
+    assert_eq!((world.reason(types::READY), told(&report)), ("Succeeded", vec![]), "to go on is no recovery");
+}
+
+#[test]
+fn a_suspended_object_is_woken_when_its_ready_becomes_a_guess() {
+    // No expiry that changes anything before.
+    let mut world = World::ready("2099-01-01");
+    assert_eq!(world.rests(60).wake_at, Some(at(3 * INTERVAL)));
+    assert_ne!(world.rests(3 * INTERVAL).wake_at, Some(at(3 * INTERVAL)), "once");
+}
+
+#[test]
+fn suspended_is_told_at_once_of_what_never_was_ready() {
+    let mut world = World::new();
+    world.status.observed_generation = Some(crate::api::UNPROCESSED);
+    let report = world.rests(0);
+    assert_eq!((world.reason(types::READY), world.reason(types::SYNCED)), ("Suspended", "NotEvaluated"));
+    assert_eq!((world.status.observed_generation, told(&report)), (Some(1), vec![]));
+    assert!(!world.has(types::RECONCILING) && !world.has(types::STALLED));
+    assert_eq!(report.wake_at, None);
+    // Refused from the beginning.
+    let refused = || token("one", Verdict::Refused(Refusal::InvalidOrExpired));
+    let mut world = World::new();
+    world.looks(0, &refused(), "1", None, Judgement::not_evaluated("later"));
+    world.rests(60);
+    assert_eq!(world.reason(types::READY), "Suspended");
+    assert!(!world.has(types::STALLED));
+    assert_eq!(world.reason(types::CREDENTIALS_VALID), "CredentialsRejected");
+    // Refused after a while in which it was Ready.
+    let mut world = World::ready("2027-06-01");
+    world.looks(60, &refused(), "1", Some("2027-06-01"), synced(Reason::InSync));
+    world.status.connection = Some(written());
+    world.rests(120);
+    assert_eq!(world.reason(types::READY), "CredentialsRejected");
+    assert!(world.has(types::STALLED));
+    world.rests(60 + 3 * INTERVAL);
+    assert_eq!(world.reason(types::READY), "Suspended");
+    assert!(!world.has(types::STALLED));
+}
+
+#[test]
+fn the_end_of_a_token_draws_near_while_its_object_is_suspended() {
+    let end = at(20 * 86_400).to_string();
+    let mut world = World::new();
+    world.looks(0, &good("one"), "1", Some(&end), synced(Reason::InSync));
+    assert_eq!(told(&world.rests(60)), Vec::<&str>::new(), "30 days were told before");
+    world.rests(3 * INTERVAL);
+    let report = world.rests(86_400);
+    assert_eq!((told(&report), report.wake_at), (vec![], Some(at(6 * 86_400))));
+    assert_eq!(told(&world.rests(6 * 86_400)), ["TokenExpiring"]);
+    let report = world.rests(20 * 86_400);
+    assert_eq!((told(&report), world.reason(types::EXPIRING_SOON)), (vec!["TokenExpired"], "Expired"));
+    assert_eq!(told(&world.rests(21 * 86_400)), Vec::<&str>::new());
 }

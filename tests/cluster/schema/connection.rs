@@ -13,6 +13,7 @@ const PROJECT_ID: &str = "projectId must be the id of a KMS project, a UUID such
 const CONNECTION_NAME: &str = "connectionName must be lower case letters and digits in groups joined by single hyphens, \
                                1 to 64 characters, such as team-a-bitbucket";
 const INTERVAL: &str = "interval must be between 1m and 24h, in hours, minutes and seconds, largest first, such as 30m";
+const MANAGEMENT: &str = "managementPolicy must be Full, Observe or Suspended";
 const NOT_AFTER: &str = "notAfter must be a date such as 2027-03-01 or an RFC 3339 time such as 2027-03-01T12:00:00Z";
 const WARN_BEFORE: &str = "warnBefore holds durations in days, hours, minutes and seconds, largest first, such as 14d, \
                            36h or 1d12h; leave it out for 30d, 14d, 7d, 3d, 1d";
@@ -245,6 +246,19 @@ async fn texts_times_and_policies() {
         bad(json!({"spec.deletionPolicy": "Orphan"}), "spec.deletionPolicy", "deletionPolicy must be Delete or Retain"),
         bad(json!({"spec.deletionPolicy": "retain"}), "spec.deletionPolicy", "deletionPolicy must be Delete or Retain"),
         bad(json!({"spec.deletionPolicy": "x".repeat(65)}), "spec.deletionPolicy", "Too long: may not be more than 64"),
+        good(json!({"spec.managementPolicy": "Full"})),
+        good(json!({"spec.managementPolicy": "Observe"})),
+        good(json!({"spec.managementPolicy": "Suspended"})),
+        good(json!({"spec.managementPolicy": null})),
+        bad(json!({"spec.managementPolicy": "Suspend"}), "spec.managementPolicy", MANAGEMENT),
+        bad(json!({"spec.managementPolicy": "observe"}), "spec.managementPolicy", MANAGEMENT),
+        bad(json!({"spec.managementPolicy": ""}), "spec.managementPolicy", MANAGEMENT),
+        bad(json!({"spec.managementPolicy": true}), "spec.managementPolicy", "must be of type string"),
+        bad(
+            json!({"spec.managementPolicy": "x".repeat(65)}),
+            "spec.managementPolicy",
+            "Too long: may not be more than 64",
+        ),
         good(json!({"spec.interval": null})),
         bad(json!({"spec.interval": 60}), "spec.interval", "must be of type string"),
         bad(json!({"spec.interval": "1".repeat(65)}), "spec.interval", "Too long: may not be more than 64"),

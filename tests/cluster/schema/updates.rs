@@ -35,6 +35,7 @@ async fn where_a_connection_lives_stays() {
             "spec.connectionName": "other", "spec.description": "text", "spec.secretRef": {"name": "other"},
             "spec.scopes": {"additional": ["read:issue:bitbucket"]}, "spec.expiry": {"notAfter": "2027-03-01"},
             "spec.contact": "me", "spec.deletionPolicy": "Retain", "spec.interval": "10m",
+            "spec.managementPolicy": "Observe",
         })),
     ];
     place.updated(&default, rows).await;
@@ -101,6 +102,7 @@ async fn a_status_is_as_strict_as_a_spec() {
             "fingerprint": "00", "secretVersion": "uid/7", "expiresAt": "2027-03-01T00:00:00Z", "expirySource": "Secret",
             "firstSeenTime": "2026-11-22T12:00:00Z", "lastNotifiedThreshold": "30d",
         },
+        "plan": ["create connection"],
         "lastVerifiedTime": "2026-11-22T12:00:00Z",
         "nextVerificationTime": "2026-11-22T13:00:00Z",
         "lastHandledReconcileAt": "now",
@@ -120,6 +122,8 @@ async fn a_status_is_as_strict_as_a_spec() {
             "Required value",
         ),
         bad(json!({"status.conditions": seventeen}), "status.conditions", "must have at most 16 items"),
+        bad(json!({"status.plan": vec!["step"; 17]}), "status.plan", "must have at most 16 items"),
+        bad(json!({"status.plan": ["x".repeat(257)]}), "status.plan[0]", "Too long: may not be more than 256"),
         bad(json!({"status.ready": true}), "", "unknown field \"status.ready\""),
     ];
     place.status_updated(&existing, rows).await;
