@@ -110,9 +110,9 @@ pub fn retry_after(error: &KmsError) -> Option<Duration> {
 pub fn login(error: &LoginError) -> InstanceJudgement {
     use InstanceReason::{ApiNotOffered, AuthenticationFailed, IdentityLocked, TlsFailed, Unreachable};
     match error {
-        LoginError::InvalidCredentials => InstanceJudgement::new(
+        LoginError::InvalidCredentials { method } => InstanceJudgement::new(
             AuthenticationFailed,
-            "The KMS refuses client id and client secret. Compare both with the machine identity in the KMS (Universal Auth), and put them into the Secret. They are not tried again before the Secret changes, or 5 minutes have passed: the KMS locks an identity after three failures.",
+            format!("The KMS refuses {} ({method}). {}", method.what(), method.remedy()),
         ),
         LoginError::SecretExpired => InstanceJudgement::new(
             AuthenticationFailed,
@@ -122,9 +122,15 @@ pub fn login(error: &LoginError) -> InstanceJudgement {
             AuthenticationFailed,
             "The client secret has been used as often as it may be. Create one without a limit of uses for the machine identity in the KMS (Universal Auth), and put it into the Secret.",
         ),
-        LoginError::Refused { message } => {
-            InstanceJudgement::new(AuthenticationFailed, format!("The KMS refuses the login: {message}"))
-        }
+        LoginError::Refused { method, message } => InstanceJudgement::new(
+            AuthenticationFailed,
+            format!(
+                "The KMS refuses {} ({method}): {}. {}",
+                method.what(),
+                message.trim_end_matches('.'),
+                method.remedy()
+            ),
+        ),
         LoginError::Locked => InstanceJudgement::new(
             IdentityLocked,
             "The KMS has locked the machine identity after failed logins, for 5 minutes by default. Find out who else logs in with wrong credentials. It is tried again by itself.",

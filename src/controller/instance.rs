@@ -26,21 +26,29 @@ use crate::{
         conditions::{self, Class, types},
         credential::ContentKey,
         host,
-        instance::{InstanceJudgement, InstanceReason},
+        instance::InstanceJudgement,
+        login::{Login, Source},
         schedule,
     },
-    kms::{Identity, Kms},
+    kms::{Identity, Kms, Proof},
 };
 
 /// How often an instance that needs a person is looked at again: cures happen outside the cluster too.
 const STALLED_AGAIN: Duration = Duration::from_secs(300);
 
-/// What was found where the credentials of an instance should be.
-enum Login {
+/// What was found where the proof of an instance's identity should be.
+enum Found {
     /// Not there, or not usable.
     Nothing(InstanceJudgement),
-    /// There, with their version.
-    Credentials { client_id: String, client_secret: String, version: String },
+    /// There.
+    Proof {
+        /// What the KMS knows the identity by.
+        identity: Identity,
+        /// By what equal identities are recognized.
+        content: ContentKey,
+        /// Which version of the Secret that was.
+        version: String,
+    },
 }
 
 /// Looks at an instance, and at the connections that it serves if something changed for them.
@@ -105,18 +113,17 @@ async fn look<K: Instance>(
         answered: asked,
     };
     // The host comes first: one that isn't allowed never sees a byte of a Secret.
-    let login = match host::check(spec.host.as_deref(), &context.allowed_hosts) {
-        Err(problem) => Login::Nothing(InstanceJudgement::host(problem)),
-        Ok(_) => read_login(object, &spec, &namespace, context).await?,
+    let found = match host::check(spec.host.as_deref(), &context.allowed_hosts) {
+        Err(problem) => Found::Nothing(InstanceJudgement::host(problem)),
+        Ok(_) => find(object, &spec, &namespace, context).await?,
     };
     looked.secret_version = object.secret().and_then(|secret| context.secrets.get(&secret)).map(|seen| seen.version);
-    match login {
-        Login::Nothing(judgement) => looked.judgement = judgement,
-        Login::Credentials { client_id, client_secret, version } => {
-            let content = content(&spec, &client_id, &client_secret, context);
+    match found {
+        Found::Nothing(judgement) => looked.judgement = judgement,
+        Found::Proof { identity, content, version } => {
             let kms = match looked.kms.take().filter(|_| looked.content == Some(content)) {
                 Some(kms) => kms,
-                None => client(&spec, client_id, client_secret, context),
+                None => client(&spec, identity, context),
             };
             // A refusal is remembered. A person, other credentials and time have them tried again; new labels on the
             // Secret, or a connection that met the refusal, don't.
@@ -161,65 +168,49 @@ fn trusted<K: Instance>(object: &K, before: Option<&Looked>, version: &str) -> b
         && ready.is_some_and(|ready| ready.status == "True")
 }
 
-async fn read_login<K: Instance>(
+/// Finds what proves the identity of an instance.
+async fn find<K: Instance>(
     object: &K,
     spec: &KmsInstanceSpec,
     namespace: &str,
     context: &Context,
-) -> Result<Login, Error> {
-    let Some(auth) = &spec.auth.universal else {
-        return Ok(Login::Nothing(InstanceJudgement::new(
-            InstanceReason::AuthenticationFailed,
-            "spec.auth names no method; write universal: {secretRef: {name: …}}.",
-        )));
+) -> Result<Found, Error> {
+    let Some(login) = Login::of(&spec.auth) else {
+        return Ok(Found::Nothing(InstanceJudgement::no_method()));
     };
-    let reference = &auth.secret_ref;
-    let secret = Api::<Secret>::namespaced(context.client.clone(), namespace).get_opt(&reference.name).await?;
+    let Source::Secret { name, values } = &login.source;
+    let secret = Api::<Secret>::namespaced(context.client.clone(), namespace).get_opt(name).await?;
     let version = secret.as_ref().map(observe::version_of);
     let target = Target::Instance(object.key());
     context.secrets.refer(&target, object.secret());
-    let others = context.secrets.read(&target, &(namespace.to_owned(), reference.name.clone()), version.as_deref());
+    let others = context.secrets.read(&target, &(namespace.to_owned(), name.clone()), version.as_deref());
     others.iter().for_each(|other| context.triggers.look(other));
     let (Some(secret), Some(version)) = (secret, version) else {
-        return Ok(Login::Nothing(InstanceJudgement::new(
-            InstanceReason::SecretNotFound,
-            format!(
-                "There is no Secret {} in namespace {namespace}. Create it with client id and client secret of the machine identity; it is picked up at once.",
-                reference.name
-            ),
-        )));
+        return Ok(Found::Nothing(InstanceJudgement::no_secret(login.method, name, namespace)));
     };
-    let key = |key: &Option<String>, default: &str| key.clone().unwrap_or_else(|| default.to_owned());
-    let keys = [key(&reference.client_id_key, "clientId"), key(&reference.client_secret_key, "clientSecret")];
-    let value =
-        |key: &str| observe::value_of(&secret, key).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    match (value(&keys[0]), value(&keys[1])) {
-        (Some(client_id), Some(client_secret)) => Ok(Login::Credentials { client_id, client_secret, version }),
-        (id, _) => {
-            let missing = if id.is_none() { &keys[0] } else { &keys[1] };
-            Ok(Login::Nothing(InstanceJudgement::new(
-                InstanceReason::SecretKeyMissing,
-                format!(
-                    "Secret {} in namespace {namespace} has no key {missing}, or nothing in it. Add it, or name another key in spec.auth.universal.secretRef.",
-                    reference.name
-                ),
-            )))
-        }
+    let mut proof = Vec::new();
+    for value in values {
+        let text = observe::value_of(&secret, &value.key).map(|text| text.trim().to_owned());
+        let Some(text) = text.filter(|text| !text.is_empty()) else {
+            return Ok(Found::Nothing(InstanceJudgement::no_key(login.method, value, name, namespace)));
+        };
+        proof.push((value.field, text));
     }
+    let mut parts = vec![
+        spec.host.as_deref(),
+        spec.organization_slug.as_deref(),
+        Some(login.method.field()),
+        login.identity_id.as_deref(),
+    ];
+    parts.extend(proof.iter().map(|(_, text)| Some(text.as_str())));
+    let content = context.process_key.content(&parts);
+    let proof = Proof::new(proof.into_iter().map(|(field, text)| (field, SecretString::from(text))));
+    Ok(Found::Proof { identity: Identity { method: login.method, id: login.identity_id, proof }, content, version })
 }
 
-fn content(spec: &KmsInstanceSpec, client_id: &str, client_secret: &str, context: &Context) -> ContentKey {
-    let parts = [spec.host.as_deref(), spec.organization_slug.as_deref(), Some(client_id), Some(client_secret)];
-    context.process_key.content(&parts)
-}
-
-fn client(spec: &KmsInstanceSpec, client_id: String, client_secret: String, context: &Context) -> Arc<Kms> {
+fn client(spec: &KmsInstanceSpec, identity: Identity, context: &Context) -> Arc<Kms> {
     let url = host::check(spec.host.as_deref(), &context.allowed_hosts)
         .expect("the host was checked before the Secret was read");
-    let identity = Identity::Universal {
-        client_id: SecretString::from(client_id),
-        client_secret: SecretString::from(client_secret),
-    };
     let (http, observe) = (context.instances.http.clone(), Arc::clone(&context.instances.observe));
     Arc::new(Kms::new(url, identity, spec.organization_slug.clone(), http, observe))
 }
