@@ -8,8 +8,8 @@ use super::schema;
 /// How the operator logs in: exactly one method.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.universal), has(self.token), has(self.ldap), has(self.jwt)].filter(there, there).size() == 1")
-    .message("auth needs exactly one method: universal, token, ldap or jwt; such as universal: {secretRef: {name: …}} with a Secret that holds clientId and clientSecret"))]
+#[x_kube(validation = Rule::new("[has(self.universal), has(self.token), has(self.ldap), has(self.jwt), has(self.kubernetes), has(self.oidc)].filter(there, there).size() == 1")
+    .message("auth needs exactly one method: universal, token, ldap, jwt, kubernetes or oidc; such as universal: {secretRef: {name: …}} with a Secret that holds clientId and clientSecret"))]
 pub struct Auth {
     /// Universal Auth: a client id and a client secret of a machine identity.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -23,6 +23,14 @@ pub struct Auth {
     /// JWT Auth: a JWT that somebody keeps fresh in a Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwt: Option<JwtAuth>,
+    /// Kubernetes Auth: a token of a ServiceAccount, minted afresh for each login and kept nowhere, which the KMS has
+    /// reviewed by this cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<ServiceAccountAuth>,
+    /// OIDC Auth: a token of a ServiceAccount, minted afresh for each login and kept nowhere, which the KMS checks by the
+    /// keys that this cluster publishes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<ServiceAccountAuth>,
 }
 
 /// Universal Auth: a client id and a client secret of a machine identity.
@@ -128,4 +136,32 @@ pub struct JwtSecretRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::secret_key")]
     pub key: Option<String>,
+}
+
+/// A login by a token of a ServiceAccount. The operator needs the right to create tokens for that ServiceAccount; where
+/// it is missing, the condition Ready says how to give it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceAccountAuth {
+    /// Id of the machine identity in the KMS.
+    #[schemars(schema_with = "schema::identity_id")]
+    pub identity_id: String,
+    /// The ServiceAccount that the token is for.
+    pub service_account_ref: ServiceAccountRef,
+    /// Audience of the token: what the machine identity in the KMS expects. Required, so that the token is good for
+    /// nothing else.
+    #[schemars(length(max = 1024))]
+    #[x_kube(validation = Rule::new("self.matches(r'^\\S+$') && size(self) <= 512")
+        .message("audience must be what the machine identity in the KMS expects, such as https://kms.example.com; without white space"))]
+    pub audience: String,
+}
+
+/// A ServiceAccount: of a KmsInstance in its own namespace, of a ClusterKmsInstance in the namespace that it names.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceAccountRef {
+    /// Name of the ServiceAccount.
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("serviceAccountRef.name must be the name of a ServiceAccount"))]
+    pub name: String,
 }

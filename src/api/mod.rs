@@ -11,7 +11,8 @@ mod instance;
 mod schema;
 
 pub use auth::{
-    Auth, JwtAuth, JwtSecretRef, LdapAuth, LdapSecretRef, TokenAuth, TokenSecretRef, UniversalAuth, UniversalSecretRef,
+    Auth, JwtAuth, JwtSecretRef, LdapAuth, LdapSecretRef, ServiceAccountAuth, ServiceAccountRef, TokenAuth,
+    TokenSecretRef, UniversalAuth, UniversalSecretRef,
 };
 pub use connection::{
     AccountStatus, BitbucketConnection, BitbucketConnectionSpec, BitbucketConnectionStatus, ConnectionStatus,

@@ -9,7 +9,7 @@ use crate::{
         instance::{InstanceJudgement, InstanceReason},
         spec::{InstanceKind, InstanceRef},
     },
-    kms::{CERTIFICATE_NOT_TRUSTED, KmsError, LoginError},
+    kms::{CERTIFICATE_NOT_TRUSTED, KmsError, LoginError, NoProof},
 };
 
 /// Why a pass could not be finished; it is tried again with backoff.
@@ -108,8 +108,13 @@ pub fn retry_after(error: &KmsError) -> Option<Duration> {
 
 /// The condition Ready of an instance after a login that failed.
 pub fn login(error: &LoginError) -> InstanceJudgement {
-    use InstanceReason::{ApiNotOffered, AuthenticationFailed, IdentityLocked, TlsFailed, Unreachable};
+    use InstanceReason::{ApiNotOffered, AuthenticationFailed, IdentityLocked, SecretNotFound, TlsFailed, Unreachable};
     match error {
+        LoginError::NoProof(NoProof::Denied(message)) => InstanceJudgement::new(AuthenticationFailed, message),
+        // Of the reasons there are, this one waits for something to appear that the credentials come from: an instance
+        // that is applied before its ServiceAccount has not failed.
+        LoginError::NoProof(NoProof::Missing(message)) => InstanceJudgement::new(SecretNotFound, message),
+        LoginError::NoProof(NoProof::Unavailable(message)) => InstanceJudgement::new(Unreachable, message),
         LoginError::InvalidCredentials { method } => InstanceJudgement::new(
             AuthenticationFailed,
             format!("The KMS refuses {} ({method}). {}", method.what(), method.remedy()),

@@ -17,6 +17,7 @@ use super::{
     context::{Context, FIELD_MANAGER},
     errors::{self, Error},
     instances::{Instance, Looked},
+    mint::Mint,
     observe,
     triggers::{InstanceKey, Target},
 };
@@ -30,7 +31,7 @@ use crate::{
         login::{Login, Source},
         schedule,
     },
-    kms::{Identity, Kms, Proof},
+    kms::{Evidence, Identity, Kms, LoginError, Proof},
 };
 
 /// How often an instance that needs a person is looked at again: cures happen outside the cluster too.
@@ -46,8 +47,8 @@ enum Found {
         identity: Identity,
         /// By what equal identities are recognized.
         content: ContentKey,
-        /// Which version of the Secret that was.
-        version: String,
+        /// Which version of the Secret that was, if it comes from one.
+        version: Option<String>,
     },
 }
 
@@ -118,6 +119,8 @@ async fn look<K: Instance>(
         Ok(_) => find(object, &spec, &namespace, context).await?,
     };
     looked.secret_version = object.secret().and_then(|secret| context.secrets.get(&secret)).map(|seen| seen.version);
+    // No watch tells of ServiceAccounts and roles: what is missing there is looked for, though not hot.
+    let mut unproven = false;
     match found {
         Found::Nothing(judgement) => looked.judgement = judgement,
         Found::Proof { identity, content, version } => {
@@ -131,25 +134,30 @@ async fn look<K: Instance>(
                 let time = before.look_again.is_some_and(|at| at <= now);
                 before.asked.by_requests != before.answered.by_requests || before.content != Some(content) || time
             });
-            looked.judgement = if trusted(object, before, &version) {
+            looked.judgement = if trusted(object, before, version.as_deref()) {
                 // A restart logs nobody in: the first connection that has something to do will.
                 InstanceJudgement::authenticated()
             } else {
                 match kms.authenticate(again).await {
                     Ok(()) => InstanceJudgement::authenticated(),
-                    Err(error) => errors::login(&error),
+                    Err(error) => {
+                        unproven = matches!(error, LoginError::NoProof(_));
+                        errors::login(&error)
+                    }
                 }
             };
             looked.kms = Some(kms);
             looked.content = Some(content);
-            looked.secret_version = Some(version);
+            looked.secret_version = version;
         }
     }
     looked.attempts = match looked.judgement.reason.class() {
+        Some(_) if unproven => looked.attempts.saturating_add(1),
         Some(Class::Transient) => looked.attempts.saturating_add(1),
         _ => 0,
     };
     let wait = match looked.judgement.reason.class() {
+        Some(_) if unproven => Some(schedule::backoff(looked.attempts - 1, &key.to_string())),
         Some(Class::Transient) => Some(schedule::backoff(looked.attempts - 1, &key.to_string())),
         Some(Class::Stalled) => Some(STALLED_AGAIN),
         Some(Class::Waiting) | None => None,
@@ -160,11 +168,11 @@ async fn look<K: Instance>(
 }
 
 /// Whether an earlier process logged in with these very credentials.
-fn trusted<K: Instance>(object: &K, before: Option<&Looked>, version: &str) -> bool {
+fn trusted<K: Instance>(object: &K, before: Option<&Looked>, version: Option<&str>) -> bool {
     let Some(status) = object.status().filter(|_| before.is_none()) else { return false };
     let ready = conditions::find(&status.conditions, types::READY);
     status.observed_generation == object.meta().generation
-        && status.secret_version.as_deref() == Some(version)
+        && status.secret_version.as_deref() == version
         && ready.is_some_and(|ready| ready.status == "True")
 }
 
@@ -178,7 +186,32 @@ async fn find<K: Instance>(
     let Some(login) = Login::of(&spec.auth) else {
         return Ok(Found::Nothing(InstanceJudgement::no_method()));
     };
-    let Source::Secret { name, values } = &login.source;
+    let parts = [
+        spec.host.as_deref(),
+        spec.organization_slug.as_deref(),
+        Some(login.method.field()),
+        login.identity_id.as_deref(),
+    ];
+    let content = |proof: &[&str]| {
+        let proof = proof.iter().copied().map(Some);
+        context.process_key.content(&parts.into_iter().chain(proof).collect::<Vec<_>>())
+    };
+    let (name, values) = match &login.source {
+        Source::Secret { name, values } => (name, values),
+        Source::ServiceAccount { name, audience } => {
+            context.secrets.refer(&Target::Instance(object.key()), None);
+            let mint = Mint {
+                client: context.client.clone(),
+                namespace: namespace.to_owned(),
+                service_account: name.clone(),
+                audience: audience.clone(),
+            };
+            let content = content(&[namespace, name, audience]);
+            let evidence = Evidence::Made(Box::new(mint));
+            let identity = Identity { method: login.method, id: login.identity_id.clone(), evidence };
+            return Ok(Found::Proof { identity, content, version: None });
+        }
+    };
     let secret = Api::<Secret>::namespaced(context.client.clone(), namespace).get_opt(name).await?;
     let version = secret.as_ref().map(observe::version_of);
     let target = Target::Instance(object.key());
@@ -196,16 +229,11 @@ async fn find<K: Instance>(
         };
         proof.push((value.field, text));
     }
-    let mut parts = vec![
-        spec.host.as_deref(),
-        spec.organization_slug.as_deref(),
-        Some(login.method.field()),
-        login.identity_id.as_deref(),
-    ];
-    parts.extend(proof.iter().map(|(_, text)| Some(text.as_str())));
-    let content = context.process_key.content(&parts);
+    let content = content(&proof.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>());
     let proof = Proof::new(proof.into_iter().map(|(field, text)| (field, SecretString::from(text))));
-    Ok(Found::Proof { identity: Identity { method: login.method, id: login.identity_id, proof }, content, version })
+    let evidence = Evidence::Held(proof);
+    let identity = Identity { method: login.method, id: login.identity_id.clone(), evidence };
+    Ok(Found::Proof { identity, content, version: Some(version) })
 }
 
 fn client(spec: &KmsInstanceSpec, identity: Identity, context: &Context) -> Arc<Kms> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::api::Auth;
+use crate::api::{Auth, ServiceAccountAuth};
 
 /// A method of login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +15,15 @@ pub enum AuthMethod {
     Ldap,
     /// A JWT from a Secret.
     Jwt,
+    /// A minted token of a ServiceAccount, reviewed by the cluster.
+    Kubernetes,
+    /// A minted token of a ServiceAccount, checked by the cluster's keys.
+    Oidc,
 }
 
 impl AuthMethod {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Universal, Self::Token, Self::Ldap, Self::Jwt];
+    pub const ALL: [Self; 6] = [Self::Universal, Self::Token, Self::Ldap, Self::Jwt, Self::Kubernetes, Self::Oidc];
 
     /// Its field in `spec.auth`.
     pub const fn field(self) -> &'static str {
@@ -28,6 +32,8 @@ impl AuthMethod {
             Self::Token => "token",
             Self::Ldap => "ldap",
             Self::Jwt => "jwt",
+            Self::Kubernetes => "kubernetes",
+            Self::Oidc => "oidc",
         }
     }
 
@@ -38,6 +44,7 @@ impl AuthMethod {
             Self::Token => "the access token",
             Self::Ldap => "user name and password",
             Self::Jwt => "the JWT",
+            Self::Kubernetes | Self::Oidc => "the token of the ServiceAccount",
         }
     }
 
@@ -56,6 +63,12 @@ impl AuthMethod {
             Self::Jwt => {
                 "Put a JWT into the Secret that is not past its end and whose issuer, subject and audience the machine identity in the KMS allows, and compare spec.auth.jwt.identityId with that identity. It is not tried again before the Secret or the instance changes, or 5 minutes have passed."
             }
+            Self::Kubernetes => {
+                "Compare spec.auth.kubernetes with the machine identity in the KMS: its id, and the audience, the namespace and the name of the ServiceAccount that it allows. It is tried again when the instance changes, and every 5 minutes."
+            }
+            Self::Oidc => {
+                "Compare spec.auth.oidc with the machine identity in the KMS: its id, and the audience, the issuer (this cluster) and the subject (the ServiceAccount) that it allows. It is tried again when the instance changes, and every 5 minutes."
+            }
         }
     }
 }
@@ -68,6 +81,8 @@ impl fmt::Display for AuthMethod {
             Self::Token => "Token Auth",
             Self::Ldap => "LDAP Auth",
             Self::Jwt => "JWT Auth",
+            Self::Kubernetes => "Kubernetes Auth",
+            Self::Oidc => "OIDC Auth",
         })
     }
 }
@@ -92,6 +107,13 @@ pub enum Source {
         name: String,
         /// What is read of it.
         values: Vec<SecretValue>,
+    },
+    /// A token that is minted for a ServiceAccount in the instance's namespace.
+    ServiceAccount {
+        /// Its name.
+        name: String,
+        /// What the token is good for.
+        audience: String,
     },
 }
 
@@ -135,7 +157,17 @@ impl Login {
             let values = vec![value(reference.key.as_ref(), "jwt", "jwt", "JWT")];
             Self::from_secret(AuthMethod::Jwt, Some(&method.identity_id), &reference.name, values)
         });
-        let mut methods = [universal, token, ldap, jwt].into_iter().flatten();
+        let minted = |method: AuthMethod, auth: &ServiceAccountAuth| Self {
+            method,
+            identity_id: Some(auth.identity_id.clone()),
+            source: Source::ServiceAccount {
+                name: auth.service_account_ref.name.clone(),
+                audience: auth.audience.clone(),
+            },
+        };
+        let kubernetes = auth.kubernetes.as_ref().map(|auth| minted(AuthMethod::Kubernetes, auth));
+        let oidc = auth.oidc.as_ref().map(|auth| minted(AuthMethod::Oidc, auth));
+        let mut methods = [universal, token, ldap, jwt, kubernetes, oidc].into_iter().flatten();
         methods.next().filter(|_| methods.next().is_none())
     }
 
@@ -145,9 +177,43 @@ impl Login {
 
     /// The Secret that the proof comes from.
     pub fn secret(&self) -> Option<&str> {
-        let Source::Secret { name, .. } = &self.source;
-        Some(name)
+        match &self.source {
+            Source::Secret { name, .. } => Some(name),
+            Source::ServiceAccount { .. } => None,
+        }
     }
+}
+
+/// What to say where the operator may not mint tokens: the commands that let it, for one ServiceAccount and nothing else.
+/// `user` is who the operator is, if that is known.
+pub fn minting_denied(namespace: &str, service_account: &str, user: Option<&str>) -> String {
+    let quotable = |user: &&str| !user.contains(|c: char| c == '\'' || c.is_control());
+    let subject = match user.filter(quotable) {
+        Some(user) => match user.strip_prefix("system:serviceaccount:") {
+            Some(account) => format!("--serviceaccount={account}"),
+            None => format!("--user='{user}'"),
+        },
+        None => "--serviceaccount=<namespace of the operator>:<its ServiceAccount>".to_owned(),
+    };
+    let role = format!("bitbucket-connection-operator-{service_account}");
+    format!(
+        "The operator may not mint tokens for ServiceAccount {service_account} in namespace {namespace}. It is tried again by itself once it may, by these commands: kubectl -n {namespace} create role {role} --verb=create --resource=serviceaccounts/token --resource-name={service_account} && kubectl -n {namespace} create rolebinding {role} --role={role} {subject}"
+    )
+}
+
+/// What to say where the API server mints no token for another reason, by the status of its answer if there was one.
+pub fn minting_failed(namespace: &str, service_account: &str, code: Option<u16>) -> String {
+    let code = code.map(|code| format!(" (HTTP {code})")).unwrap_or_default();
+    format!(
+        "The API server mints no token for ServiceAccount {service_account} in namespace {namespace}{code}. It is tried again by itself; if this lasts, see whether the API server takes a TokenRequest of 600 seconds with the audience of the instance."
+    )
+}
+
+/// What to say where the ServiceAccount isn't there.
+pub fn no_service_account(namespace: &str, service_account: &str) -> String {
+    format!(
+        "There is no ServiceAccount {service_account} in namespace {namespace}. Create it, or name another in serviceAccountRef; it is tried again by itself."
+    )
 }
 
 fn value(key: Option<&String>, default: &str, field: &'static str, what: &'static str) -> SecretValue {
@@ -179,7 +245,7 @@ mod tests {
             let login = of(json!({ field: method })).expect("a method");
             assert_eq!((login.method.field(), login.identity_id.as_deref()), (field, identity));
             assert_eq!(login.secret(), Some("s"));
-            let Source::Secret { values, .. } = &login.source;
+            let Source::Secret { values, .. } = &login.source else { panic!("{field}") };
             assert_eq!(values.iter().map(|value| value.key.as_str()).collect::<Vec<_>>(), keys, "{field}");
         }
     }
@@ -189,5 +255,29 @@ mod tests {
         let secret = json!({"secretRef": {"name": "s"}});
         assert_eq!(of(json!({})), None);
         assert_eq!(of(json!({"universal": secret, "token": secret})), None);
+    }
+
+    #[test]
+    fn a_minted_token_is_for_a_service_account_and_an_audience() {
+        let spec = json!({"identityId": "me", "serviceAccountRef": {"name": "login"}, "audience": "kms"});
+        for method in [AuthMethod::Kubernetes, AuthMethod::Oidc] {
+            let login = of(json!({ method.field(): spec })).expect("a method");
+            let source = Source::ServiceAccount { name: "login".to_owned(), audience: "kms".to_owned() };
+            assert_eq!(login, Login { method, identity_id: Some("me".to_owned()), source });
+            assert_eq!(login.secret(), None);
+        }
+    }
+
+    #[test]
+    fn the_right_to_mint_is_asked_for_whoever_the_operator_is() {
+        for (user, subject) in [
+            (Some("system:serviceaccount:kms-system:operator"), "--serviceaccount=kms-system:operator"),
+            (Some("me@example.com"), "--user='me@example.com'"),
+            (Some("x' && evil"), "--serviceaccount=<namespace of the operator>:<its ServiceAccount>"),
+            (None, "--serviceaccount=<namespace of the operator>:<its ServiceAccount>"),
+        ] {
+            let message = minting_denied("team-a", "login", user);
+            assert!(message.ends_with(&format!(" --role=bitbucket-connection-operator-login {subject}")), "{message}");
+        }
     }
 }

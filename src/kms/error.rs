@@ -107,9 +107,26 @@ impl KmsError {
     }
 }
 
+/// Why there is no proof of the identity to log in with. The texts are for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoProof {
+    /// The operator may not make one.
+    #[error("{0}")]
+    Denied(String),
+    /// What it is made of isn't there.
+    #[error("{0}")]
+    Missing(String),
+    /// It can't be made now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
 /// Why there is no session.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoginError {
+    /// There is nothing to log in with; the KMS was not asked.
+    #[error(transparent)]
+    NoProof(#[from] NoProof),
     /// Wrong client id or secret, wrong password, no good JWT.
     #[error("the KMS does not know these credentials")]
     InvalidCredentials {

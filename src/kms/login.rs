@@ -1,12 +1,13 @@
 //! How an identity logs in: one variant, one path and one body for each method.
 
 use ::http::HeaderValue;
+use futures::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    error::{self, LoginError},
+    error::{self, LoginError, NoProof},
     session::Granted,
 };
 use crate::{
@@ -21,7 +22,21 @@ pub struct Identity {
     /// Its id, where the method wants it.
     pub id: Option<String>,
     /// What proves it.
-    pub proof: Proof,
+    pub evidence: Evidence,
+}
+
+/// Where the proof of an identity comes from.
+pub enum Evidence {
+    /// It is known, and the same each time.
+    Held(Proof),
+    /// It is made afresh for each login, and kept nowhere.
+    Made(Box<dyn Prover>),
+}
+
+/// Makes proofs of an identity, from outside of the KMS.
+pub trait Prover: Send + Sync {
+    /// Makes one.
+    fn prove(&self) -> BoxFuture<'_, Result<Proof, NoProof>>;
 }
 
 /// What proves an identity: fields of the login's body, all of them secret. It can't be printed.
@@ -51,9 +66,21 @@ impl Identity {
             AuthMethod::Universal => "universal-auth",
             AuthMethod::Ldap => "ldap-auth",
             AuthMethod::Jwt => "jwt-auth",
+            AuthMethod::Kubernetes => "kubernetes-auth",
+            AuthMethod::Oidc => "oidc-auth",
             AuthMethod::Token => return None,
         };
         Some([method, "login"])
+    }
+
+    /// What must not come back in a message, as far as it is kept.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
+        match &self.evidence {
+            Evidence::Held(proof) => Some(proof),
+            Evidence::Made(_) => None,
+        }
+        .into_iter()
+        .flat_map(Proof::secrets)
     }
 
     /// The body of the login. It holds the proof: build it at the edge alone.

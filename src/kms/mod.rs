@@ -19,9 +19,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
-pub use error::{CERTIFICATE_NOT_TRUSTED, KmsError, LoginError, NO_CONNECTION};
+pub use error::{CERTIFICATE_NOT_TRUSTED, KmsError, LoginError, NO_CONNECTION, NoProof};
 pub use list::Snapshot;
-pub use login::{Identity, Proof};
+pub use login::{Evidence, Identity, Proof, Prover};
 
 use crate::{
     domain::{
@@ -234,7 +234,7 @@ impl Kms {
             return Ok(answer);
         }
         let mut secrets: Vec<&str> = call.secret.into_iter().chain([bearer.token()]).collect();
-        secrets.extend(self.identity.proof.secrets());
+        secrets.extend(self.identity.secrets());
         if error::ends_session(&answer) {
             let refused = LoginError::SessionRefused { message: error::message(&answer.body, &secrets) };
             self.session.condemn(&bearer, refused.clone()).await;
@@ -261,7 +261,15 @@ impl Kms {
     }
 
     async fn log_in(&self) -> Result<session::Granted, LoginError> {
-        let (method, proof) = (self.identity.method, &self.identity.proof);
+        let method = self.identity.method;
+        let made;
+        let proof = match &self.identity.evidence {
+            Evidence::Held(proof) => proof,
+            Evidence::Made(prover) => {
+                made = prover.prove().await?;
+                &made
+            }
+        };
         let secrets: Vec<&str> = proof.secrets().collect();
         let Some(path) = self.identity.path() else { return self.try_token(method, proof, &secrets).await };
         let url = self.address(&["auth"], &path);

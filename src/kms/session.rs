@@ -147,7 +147,8 @@ fn hold(failure: &LoginError) -> Option<Duration> {
         | LoginError::UsageLimitReached
         | LoginError::Refused { .. } => Some(REFUSAL_HOLD),
         LoginError::RateLimited { retry_after } => *retry_after,
-        LoginError::Locked
+        LoginError::NoProof(_)
+        | LoginError::Locked
         | LoginError::SessionRefused { .. }
         | LoginError::NotOffered
         | LoginError::Unavailable { .. } => None,

@@ -1,6 +1,6 @@
 //! How an instance logs in: each method, what becomes of it when the KMS refuses, and where its proof goes.
 
-use bitbucket_connection_operator::api::KmsInstance;
+use bitbucket_connection_operator::api::{ClusterKmsInstance, KmsInstance};
 use serde_json::{Value, json};
 use sim::{Auth, Match, Operation, Proof};
 
@@ -154,4 +154,132 @@ async fn an_access_token_needs_no_login() {
     world.instance_with(json!({})).await;
     world.kms.answered(&Match::op(Operation::Login), 1).await;
     world.assert_silent(&tokens).await;
+}
+
+/// The claims of a JWT.
+fn claims(jwt: &str) -> Value {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    let claims = jwt.split('.').nth(1).expect("a JWT");
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).expect("base64")).expect("JSON")
+}
+
+/// Runs commands of kubectl as a message gives them.
+async fn run(world: &World, commands: &str) {
+    for command in commands.split(" && ") {
+        let words = command.strip_prefix("kubectl ").expect("a command of kubectl").split(' ');
+        let words = words.map(|word| word.replace('\'', ""));
+        let output = world.plane().control_plane.kubectl().args(words).output().await.expect("kubectl");
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_a_service_account_is_minted_for_each_login() {
+    let world = World::start().await;
+    world.secret(SECRET, EMAIL, TOKEN).await;
+    let subject = format!("system:serviceaccount:{}:login", world.namespace());
+    for method in ["kubernetes", "oidc"] {
+        let proof = Proof::Jwt { audience: Some("kms".to_owned()), subject: Some(subject.clone()) };
+        world.kms.add_identity_with(&format!("{method}-auth"), &format!("identity-{method}"), proof);
+    }
+    let spec = |method: &str, audience: &str| {
+        let id = format!("identity-{method}");
+        by(method, json!({"identityId": id, "serviceAccountRef": {"name": "login"}, "audience": audience}))
+    };
+    world.instance_with(spec("kubernetes", "another")).await;
+    world.connection("payments").apply().await;
+
+    // The operator may not; the message lets it.
+    let instance = until_says(&world, "kms", "AuthenticationFailed").await;
+    let message = condition(&instance, "Ready").2;
+    assert_eq!(kstatus(&instance), Kstatus::Failed);
+    assert!(message.contains("may not mint tokens for ServiceAccount login in namespace"), "{message}");
+    let connection = world.not_ready("payments", "KmsInstanceNotReady").await;
+    assert!(condition(&connection, "Ready").2.contains(&message));
+    assert!(message.contains(world.user()), "{message}");
+    run(&world, message.split_once(": ").expect("commands").1).await;
+
+    // There is no such ServiceAccount, which may still come.
+    let instance = until_says(&world, "kms", "SecretNotFound").await;
+    assert_eq!(kstatus(&instance), Kstatus::InProgress);
+    let message = condition(&instance, "Ready").2;
+    assert!(message.contains("no ServiceAccount login in namespace") && message.contains("Create it"), "{message}");
+    assert_eq!(world.kms.journal().len(), 0, "there was nothing to log in with");
+    world.apply(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "login"}})).await;
+
+    // The KMS expects another audience.
+    let instance = until_says(&world, "kms", "AuthenticationFailed").await;
+    let message = condition(&instance, "Ready").2;
+    for word in ["(Kubernetes Auth): Access denied: K8s audience not allowed. ", "spec.auth.kubernetes", "audience"] {
+        assert!(message.contains(word), "{message}");
+    }
+    assert_eq!(world.kms.logins(), 1);
+
+    for method in ["kubernetes", "oidc"] {
+        let before = world.kms.logins();
+        world.instance_with(spec(method, "kms")).await;
+        world.kms.answered(&Match::op(Operation::Login), before + 1).await;
+        world.ready("payments").await;
+        world.kms.expire_sessions();
+        world.request_reconcile("payments").await;
+        until_says(&world, "kms", "Authenticated").await;
+        let all = logins(&world);
+        let both = &all[before..];
+        assert_eq!(both.len(), 2, "{method}");
+        for (path, body) in both {
+            assert_eq!(*path, format!("/api/v1/auth/{method}-auth/login"));
+            assert_eq!(body["identityId"], format!("identity-{method}"));
+            assert_eq!(body.as_object().expect("an object").len(), 2);
+            let claims = claims(body["jwt"].as_str().expect("a JWT"));
+            assert_eq!((&claims["aud"], &claims["sub"]), (&json!(["kms"]), &json!(subject)));
+            let time = |name: &str| claims[name].as_i64().expect("a time");
+            assert_eq!(time("exp") - time("iat"), 600);
+        }
+        assert_ne!(both[0].1["jwt"], both[1].1["jwt"], "minted afresh");
+    }
+    let minted = logins(&world).into_iter().map(|(_, body)| body["jwt"].as_str().expect("a JWT").to_owned());
+    let parts: Vec<String> =
+        minted.flat_map(|jwt| jwt.split('.').skip(1).map(str::to_owned).collect::<Vec<_>>()).collect();
+    assert_eq!(parts.len(), 10);
+    world.assert_silent(&parts.iter().map(String::as_str).collect::<Vec<_>>()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_instance_mints_in_its_namespace_alone() {
+    let world = World::cluster_wide().await;
+    let tenant = world.tenant("team-a").await;
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "login"}});
+    for place in [&*world, &tenant] {
+        place.apply(account.clone()).await;
+    }
+    world.let_mint("login").await;
+    let subject = format!("system:serviceaccount:{}:login", world.namespace());
+    let proof = Proof::Jwt { audience: Some("kms".to_owned()), subject: Some(subject) };
+    world.kms.add_identity_with("kubernetes-auth", "identity", proof);
+    let manifest = |account: &str| {
+        let auth = json!({"identityId": "identity", "serviceAccountRef": {"name": account}, "audience": "kms"});
+        json!({
+            "apiVersion": "connections.kms.hanzo.ai/v1alpha1", "kind": "ClusterKmsInstance",
+            "metadata": {"name": "default"},
+            "spec": {
+                "host": world.kms.url(), "namespace": world.namespace(), "auth": {"kubernetes": auth},
+                "grants": [{"namespaceSelector": {}, "projectIds": ["*"]}],
+            },
+        })
+    };
+    world.apply(manifest("login")).await;
+    tenant.secret(SECRET, EMAIL, TOKEN).await;
+    tenant.connection("payments").apply().await;
+    tenant.ready("payments").await;
+
+    // The right is for one ServiceAccount. A tenant learns nothing of that namespace.
+    world.apply(manifest("other")).await;
+    let denied = |instance: &ClusterKmsInstance| {
+        let message = condition(instance, "Ready").2;
+        message.contains("--resource-name=other ") && message.contains(&format!("kubectl -n {} ", world.namespace()))
+    };
+    world.until_cluster_instance("default", "may not mint", denied).await;
+    let connection = tenant.until_reason("payments", "Synced", "KmsInstanceNotReady").await;
+    let message = condition(&connection, "Synced").2;
+    assert!(!message.contains("other") && !message.contains(world.namespace()), "{message}");
 }

@@ -19,7 +19,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Identity, Kms, KmsError, LoginError, Proof};
+use super::{Evidence, Identity, Kms, KmsError, LoginError, Proof};
 use crate::{
     domain::{
         connection::{Changes, KmsScope, NewConnection},
@@ -37,7 +37,7 @@ const INVALID: LoginError = LoginError::InvalidCredentials { method: AuthMethod:
 
 fn identity(secret: &str) -> Identity {
     let proof = Proof::new([("clientId", "id".into()), ("clientSecret", secret.into())]);
-    Identity { method: AuthMethod::Universal, id: None, proof }
+    Identity { method: AuthMethod::Universal, id: None, evidence: Evidence::Held(proof) }
 }
 
 fn credentials() -> Credentials {
@@ -355,7 +355,7 @@ async fn an_access_token_is_tried_without_a_login() {
     for (status, body, expected) in table {
         let (server, kms) = Server::start(move |_| reply(status, &body)).await;
         let proof = Proof::new([("token", "static-token".into())]);
-        let identity = Identity { method: AuthMethod::Token, id: None, proof };
+        let identity = Identity { method: AuthMethod::Token, id: None, evidence: Evidence::Held(proof) };
         let kms = Kms::new(kms.url.clone(), identity, None, http::client().expect("TLS"), Arc::new(|_, _, _| {}));
         for _ in 0..2 {
             assert_eq!(kms.authenticate(false).await, expected, "{status}");
@@ -365,7 +365,7 @@ async fn an_access_token_is_tried_without_a_login() {
     }
     let proof = Proof::new([("token", "two\nlines".into())]);
     let (server, kms) = Server::start(|_| reply(200, &json!({}))).await;
-    let identity = Identity { method: AuthMethod::Token, id: None, proof };
+    let identity = Identity { method: AuthMethod::Token, id: None, evidence: Evidence::Held(proof) };
     let kms = Kms::new(kms.url.clone(), identity, None, http::client().expect("TLS"), Arc::new(|_, _, _| {}));
     let invalid = LoginError::InvalidCredentials { method: AuthMethod::Token };
     assert_eq!((kms.authenticate(false).await, server.all()), (Err(invalid), 0));
