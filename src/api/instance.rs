@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::schema;
+use super::{Auth, schema};
 
 /// A KMS server and the identity by which connections of this namespace reach it.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -146,44 +146,6 @@ pub struct Grant {
     /// Whether for connections of the whole organization as well. Defaults to false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organization_scope: Option<bool>,
-}
-
-/// How the operator logs in: exactly one method.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.universal)")
-    .message("auth needs one method: universal: {secretRef: {name: …}} with a Secret that holds clientId and clientSecret"))]
-pub struct Auth {
-    /// Universal Auth: a client id and a client secret of a machine identity.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub universal: Option<UniversalAuth>,
-}
-
-/// Universal Auth: a client id and a client secret of a machine identity.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct UniversalAuth {
-    /// The Secret that holds them.
-    pub secret_ref: UniversalSecretRef,
-}
-
-/// Where client id and client secret are: of a KmsInstance in its own namespace, of a ClusterKmsInstance in the
-/// namespace that it names.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct UniversalSecretRef {
-    /// Name of the Secret.
-    #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new("size(self) > 0").message("secretRef.name must be the name of a Secret"))]
-    pub name: String,
-    /// Key of the client id. Defaults to clientId.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::secret_key")]
-    pub client_id_key: Option<String>,
-    /// Key of the client secret. Defaults to clientSecret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::secret_key")]
-    pub client_secret_key: Option<String>,
 }
 
 /// What the operator saw. Written by the operator alone.

@@ -5,18 +5,20 @@
 //! rules must still be readable, so that it can be reported and deleted. `domain::spec` turns a raw spec into a
 //! validated one, once.
 
+mod auth;
 mod connection;
 mod instance;
 mod schema;
 
+pub use auth::{
+    Auth, JwtAuth, JwtSecretRef, LdapAuth, LdapSecretRef, ServiceAccountAuth, ServiceAccountRef, TokenAuth,
+    TokenSecretRef, UniversalAuth, UniversalSecretRef,
+};
 pub use connection::{
     AccountStatus, BitbucketConnection, BitbucketConnectionSpec, BitbucketConnectionStatus, ConnectionStatus,
     CredentialsSecretRef, ExpirySpec, KmsRef, ScopesSpec, ScopesStatus, TokenStatus,
 };
-pub use instance::{
-    Auth, ClusterKmsInstance, ClusterKmsInstanceSpec, Grant, InstanceStatus, KmsInstance, KmsInstanceSpec,
-    UniversalAuth, UniversalSecretRef,
-};
+pub use instance::{ClusterKmsInstance, ClusterKmsInstanceSpec, Grant, InstanceStatus, KmsInstance, KmsInstanceSpec};
 pub use schema::crds;
 
 /// The API group of all kinds.

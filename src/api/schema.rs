@@ -124,6 +124,18 @@ pub(super) fn secret_key(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// The id of a machine identity.
+pub(super) fn identity_id(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 253,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^[-_a-zA-Z0-9]+$') && size(self) <= 64",
+            "message": "identityId must be the id of a machine identity, as its page in the KMS shows it",
+        }],
+    })
+}
+
 /// The address of a KMS.
 pub(super) fn host(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -9,7 +9,7 @@ use crate::{
         instance::{InstanceJudgement, InstanceReason},
         spec::{InstanceKind, InstanceRef},
     },
-    kms::{CERTIFICATE_NOT_TRUSTED, KmsError, LoginError},
+    kms::{CERTIFICATE_NOT_TRUSTED, KmsError, LoginError, NoProof},
 };
 
 /// Why a pass could not be finished; it is tried again with backoff.
@@ -108,11 +108,16 @@ pub fn retry_after(error: &KmsError) -> Option<Duration> {
 
 /// The condition Ready of an instance after a login that failed.
 pub fn login(error: &LoginError) -> InstanceJudgement {
-    use InstanceReason::{ApiNotOffered, AuthenticationFailed, IdentityLocked, TlsFailed, Unreachable};
+    use InstanceReason::{ApiNotOffered, AuthenticationFailed, IdentityLocked, SecretNotFound, TlsFailed, Unreachable};
     match error {
-        LoginError::InvalidCredentials => InstanceJudgement::new(
+        LoginError::NoProof(NoProof::Denied(message)) => InstanceJudgement::new(AuthenticationFailed, message),
+        // Of the reasons there are, this one waits for something to appear that the credentials come from: an instance
+        // that is applied before its ServiceAccount has not failed.
+        LoginError::NoProof(NoProof::Missing(message)) => InstanceJudgement::new(SecretNotFound, message),
+        LoginError::NoProof(NoProof::Unavailable(message)) => InstanceJudgement::new(Unreachable, message),
+        LoginError::InvalidCredentials { method } => InstanceJudgement::new(
             AuthenticationFailed,
-            "The KMS refuses client id and client secret. Compare both with the machine identity in the KMS (Universal Auth), and put them into the Secret. They are not tried again before the Secret changes, or 5 minutes have passed: the KMS locks an identity after three failures.",
+            format!("The KMS refuses {} ({method}). {}", method.what(), method.remedy()),
         ),
         LoginError::SecretExpired => InstanceJudgement::new(
             AuthenticationFailed,
@@ -122,9 +127,15 @@ pub fn login(error: &LoginError) -> InstanceJudgement {
             AuthenticationFailed,
             "The client secret has been used as often as it may be. Create one without a limit of uses for the machine identity in the KMS (Universal Auth), and put it into the Secret.",
         ),
-        LoginError::Refused { message } => {
-            InstanceJudgement::new(AuthenticationFailed, format!("The KMS refuses the login: {message}"))
-        }
+        LoginError::Refused { method, message } => InstanceJudgement::new(
+            AuthenticationFailed,
+            format!(
+                "The KMS refuses {} ({method}): {}. {}",
+                method.what(),
+                message.trim_end_matches('.'),
+                method.remedy()
+            ),
+        ),
         LoginError::Locked => InstanceJudgement::new(
             IdentityLocked,
             "The KMS has locked the machine identity after failed logins, for 5 minutes by default. Find out who else logs in with wrong credentials. It is tried again by itself.",

@@ -17,6 +17,7 @@ use super::{
     context::{Context, FIELD_MANAGER},
     errors::{self, Error},
     instances::{Instance, Looked},
+    mint::Mint,
     observe,
     triggers::{InstanceKey, Target},
 };
@@ -26,21 +27,29 @@ use crate::{
         conditions::{self, Class, types},
         credential::ContentKey,
         host,
-        instance::{InstanceJudgement, InstanceReason},
+        instance::InstanceJudgement,
+        login::{Login, Source},
         schedule,
     },
-    kms::{Identity, Kms},
+    kms::{Evidence, Identity, Kms, LoginError, Proof},
 };
 
 /// How often an instance that needs a person is looked at again: cures happen outside the cluster too.
 const STALLED_AGAIN: Duration = Duration::from_secs(300);
 
-/// What was found where the credentials of an instance should be.
-enum Login {
+/// What was found where the proof of an instance's identity should be.
+enum Found {
     /// Not there, or not usable.
     Nothing(InstanceJudgement),
-    /// There, with their version.
-    Credentials { client_id: String, client_secret: String, version: String },
+    /// There.
+    Proof {
+        /// What the KMS knows the identity by.
+        identity: Identity,
+        /// By what equal identities are recognized.
+        content: ContentKey,
+        /// Which version of the Secret that was, if it comes from one.
+        version: Option<String>,
+    },
 }
 
 /// Looks at an instance, and at the connections that it serves if something changed for them.
@@ -105,18 +114,19 @@ async fn look<K: Instance>(
         answered: asked,
     };
     // The host comes first: one that isn't allowed never sees a byte of a Secret.
-    let login = match host::check(spec.host.as_deref(), &context.allowed_hosts) {
-        Err(problem) => Login::Nothing(InstanceJudgement::host(problem)),
-        Ok(_) => read_login(object, &spec, &namespace, context).await?,
+    let found = match host::check(spec.host.as_deref(), &context.allowed_hosts) {
+        Err(problem) => Found::Nothing(InstanceJudgement::host(problem)),
+        Ok(_) => find(object, &spec, &namespace, context).await?,
     };
     looked.secret_version = object.secret().and_then(|secret| context.secrets.get(&secret)).map(|seen| seen.version);
-    match login {
-        Login::Nothing(judgement) => looked.judgement = judgement,
-        Login::Credentials { client_id, client_secret, version } => {
-            let content = content(&spec, &client_id, &client_secret, context);
+    // No watch tells of ServiceAccounts and roles: what is missing there is looked for, though not hot.
+    let mut unproven = false;
+    match found {
+        Found::Nothing(judgement) => looked.judgement = judgement,
+        Found::Proof { identity, content, version } => {
             let kms = match looked.kms.take().filter(|_| looked.content == Some(content)) {
                 Some(kms) => kms,
-                None => client(&spec, client_id, client_secret, context),
+                None => client(&spec, identity, context),
             };
             // A refusal is remembered. A person, other credentials and time have them tried again; new labels on the
             // Secret, or a connection that met the refusal, don't.
@@ -124,25 +134,30 @@ async fn look<K: Instance>(
                 let time = before.look_again.is_some_and(|at| at <= now);
                 before.asked.by_requests != before.answered.by_requests || before.content != Some(content) || time
             });
-            looked.judgement = if trusted(object, before, &version) {
+            looked.judgement = if trusted(object, before, version.as_deref()) {
                 // A restart logs nobody in: the first connection that has something to do will.
                 InstanceJudgement::authenticated()
             } else {
                 match kms.authenticate(again).await {
                     Ok(()) => InstanceJudgement::authenticated(),
-                    Err(error) => errors::login(&error),
+                    Err(error) => {
+                        unproven = matches!(error, LoginError::NoProof(_));
+                        errors::login(&error)
+                    }
                 }
             };
             looked.kms = Some(kms);
             looked.content = Some(content);
-            looked.secret_version = Some(version);
+            looked.secret_version = version;
         }
     }
     looked.attempts = match looked.judgement.reason.class() {
+        Some(_) if unproven => looked.attempts.saturating_add(1),
         Some(Class::Transient) => looked.attempts.saturating_add(1),
         _ => 0,
     };
     let wait = match looked.judgement.reason.class() {
+        Some(_) if unproven => Some(schedule::backoff(looked.attempts - 1, &key.to_string())),
         Some(Class::Transient) => Some(schedule::backoff(looked.attempts - 1, &key.to_string())),
         Some(Class::Stalled) => Some(STALLED_AGAIN),
         Some(Class::Waiting) | None => None,
@@ -153,73 +168,77 @@ async fn look<K: Instance>(
 }
 
 /// Whether an earlier process logged in with these very credentials.
-fn trusted<K: Instance>(object: &K, before: Option<&Looked>, version: &str) -> bool {
+fn trusted<K: Instance>(object: &K, before: Option<&Looked>, version: Option<&str>) -> bool {
     let Some(status) = object.status().filter(|_| before.is_none()) else { return false };
     let ready = conditions::find(&status.conditions, types::READY);
     status.observed_generation == object.meta().generation
-        && status.secret_version.as_deref() == Some(version)
+        && status.secret_version.as_deref() == version
         && ready.is_some_and(|ready| ready.status == "True")
 }
 
-async fn read_login<K: Instance>(
+/// Finds what proves the identity of an instance.
+async fn find<K: Instance>(
     object: &K,
     spec: &KmsInstanceSpec,
     namespace: &str,
     context: &Context,
-) -> Result<Login, Error> {
-    let Some(auth) = &spec.auth.universal else {
-        return Ok(Login::Nothing(InstanceJudgement::new(
-            InstanceReason::AuthenticationFailed,
-            "spec.auth names no method; write universal: {secretRef: {name: …}}.",
-        )));
+) -> Result<Found, Error> {
+    let Some(login) = Login::of(&spec.auth) else {
+        return Ok(Found::Nothing(InstanceJudgement::no_method()));
     };
-    let reference = &auth.secret_ref;
-    let secret = Api::<Secret>::namespaced(context.client.clone(), namespace).get_opt(&reference.name).await?;
+    let parts = [
+        spec.host.as_deref(),
+        spec.organization_slug.as_deref(),
+        Some(login.method.field()),
+        login.identity_id.as_deref(),
+    ];
+    let content = |proof: &[&str]| {
+        let proof = proof.iter().copied().map(Some);
+        context.process_key.content(&parts.into_iter().chain(proof).collect::<Vec<_>>())
+    };
+    let (name, values) = match &login.source {
+        Source::Secret { name, values } => (name, values),
+        Source::ServiceAccount { name, audience } => {
+            context.secrets.refer(&Target::Instance(object.key()), None);
+            let mint = Mint {
+                client: context.client.clone(),
+                namespace: namespace.to_owned(),
+                service_account: name.clone(),
+                audience: audience.clone(),
+            };
+            let content = content(&[namespace, name, audience]);
+            let evidence = Evidence::Made(Box::new(mint));
+            let identity = Identity { method: login.method, id: login.identity_id.clone(), evidence };
+            return Ok(Found::Proof { identity, content, version: None });
+        }
+    };
+    let secret = Api::<Secret>::namespaced(context.client.clone(), namespace).get_opt(name).await?;
     let version = secret.as_ref().map(observe::version_of);
     let target = Target::Instance(object.key());
     context.secrets.refer(&target, object.secret());
-    let others = context.secrets.read(&target, &(namespace.to_owned(), reference.name.clone()), version.as_deref());
+    let others = context.secrets.read(&target, &(namespace.to_owned(), name.clone()), version.as_deref());
     others.iter().for_each(|other| context.triggers.look(other));
     let (Some(secret), Some(version)) = (secret, version) else {
-        return Ok(Login::Nothing(InstanceJudgement::new(
-            InstanceReason::SecretNotFound,
-            format!(
-                "There is no Secret {} in namespace {namespace}. Create it with client id and client secret of the machine identity; it is picked up at once.",
-                reference.name
-            ),
-        )));
+        return Ok(Found::Nothing(InstanceJudgement::no_secret(login.method, name, namespace)));
     };
-    let key = |key: &Option<String>, default: &str| key.clone().unwrap_or_else(|| default.to_owned());
-    let keys = [key(&reference.client_id_key, "clientId"), key(&reference.client_secret_key, "clientSecret")];
-    let value =
-        |key: &str| observe::value_of(&secret, key).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    match (value(&keys[0]), value(&keys[1])) {
-        (Some(client_id), Some(client_secret)) => Ok(Login::Credentials { client_id, client_secret, version }),
-        (id, _) => {
-            let missing = if id.is_none() { &keys[0] } else { &keys[1] };
-            Ok(Login::Nothing(InstanceJudgement::new(
-                InstanceReason::SecretKeyMissing,
-                format!(
-                    "Secret {} in namespace {namespace} has no key {missing}, or nothing in it. Add it, or name another key in spec.auth.universal.secretRef.",
-                    reference.name
-                ),
-            )))
-        }
+    let mut proof = Vec::new();
+    for value in values {
+        let text = observe::value_of(&secret, &value.key).map(|text| text.trim().to_owned());
+        let Some(text) = text.filter(|text| !text.is_empty()) else {
+            return Ok(Found::Nothing(InstanceJudgement::no_key(login.method, value, name, namespace)));
+        };
+        proof.push((value.field, text));
     }
+    let content = content(&proof.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>());
+    let proof = Proof::new(proof.into_iter().map(|(field, text)| (field, SecretString::from(text))));
+    let evidence = Evidence::Held(proof);
+    let identity = Identity { method: login.method, id: login.identity_id.clone(), evidence };
+    Ok(Found::Proof { identity, content, version: Some(version) })
 }
 
-fn content(spec: &KmsInstanceSpec, client_id: &str, client_secret: &str, context: &Context) -> ContentKey {
-    let parts = [spec.host.as_deref(), spec.organization_slug.as_deref(), Some(client_id), Some(client_secret)];
-    context.process_key.content(&parts)
-}
-
-fn client(spec: &KmsInstanceSpec, client_id: String, client_secret: String, context: &Context) -> Arc<Kms> {
+fn client(spec: &KmsInstanceSpec, identity: Identity, context: &Context) -> Arc<Kms> {
     let url = host::check(spec.host.as_deref(), &context.allowed_hosts)
         .expect("the host was checked before the Secret was read");
-    let identity = Identity::Universal {
-        client_id: SecretString::from(client_id),
-        client_secret: SecretString::from(client_secret),
-    };
     let (http, observe) = (context.instances.http.clone(), Arc::clone(&context.instances.observe));
     Arc::new(Kms::new(url, identity, spec.organization_slug.clone(), http, observe))
 }

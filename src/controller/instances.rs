@@ -17,6 +17,7 @@ use crate::{
         credential::ContentKey,
         grants::{self, Denied},
         instance::InstanceJudgement,
+        login::Login,
         spec::{InstanceKind, InstanceRef},
     },
     http::Observe,
@@ -81,7 +82,7 @@ pub trait Instance: kube::Resource<DynamicType = ()> + Clone {
     /// The Secret that it refers to.
     fn secret(&self) -> Option<SecretKey> {
         let (spec, namespace) = self.access();
-        Some((namespace, spec.auth.universal?.secret_ref.name))
+        Some((namespace, Login::of(&spec.auth)?.secret()?.to_owned()))
     }
 }
 

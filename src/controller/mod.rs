@@ -12,6 +12,7 @@ mod guard;
 mod instance;
 mod instances;
 mod memory;
+mod mint;
 mod namespaces;
 mod observe;
 mod reconcile;

@@ -3,6 +3,7 @@
 use super::{
     conditions::{Class, Says, Status},
     host::HostProblem,
+    login::{AuthMethod, SecretValue},
 };
 
 /// Why an instance is or isn't ready.
@@ -85,6 +86,38 @@ impl InstanceJudgement {
     /// The operator can log in.
     pub fn authenticated() -> Self {
         Self::new(InstanceReason::Authenticated, "The operator can log in to the KMS.")
+    }
+
+    /// The spec names no method of login, or several; the schema refuses that.
+    pub fn no_method() -> Self {
+        Self::new(
+            InstanceReason::AuthenticationFailed,
+            "spec.auth names no method or several; write one, such as universal: {secretRef: {name: …}}.",
+        )
+    }
+
+    /// The Secret that the instance refers to isn't there.
+    pub fn no_secret(method: AuthMethod, name: &str, namespace: &str) -> Self {
+        Self::new(
+            InstanceReason::SecretNotFound,
+            format!(
+                "There is no Secret {name} in namespace {namespace}. Create it with {} of the machine identity ({method}); it is picked up at once.",
+                method.what()
+            ),
+        )
+    }
+
+    /// The Secret lacks a value.
+    pub fn no_key(method: AuthMethod, value: &SecretValue, name: &str, namespace: &str) -> Self {
+        Self::new(
+            InstanceReason::SecretKeyMissing,
+            format!(
+                "Secret {name} in namespace {namespace} has no key {}, or nothing in it. Put the {} there, or name another key in spec.auth.{}.secretRef.",
+                value.key,
+                value.what,
+                method.field()
+            ),
+        )
     }
 
     /// The host may not be talked to.

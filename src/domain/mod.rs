@@ -12,6 +12,7 @@ pub mod grants;
 mod hex;
 pub mod host;
 pub mod instance;
+pub mod login;
 pub mod ownership;
 pub mod plan;
 pub mod schedule;

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::http::{self, Answer, Body, Failure};
+use crate::{
+    domain::login::AuthMethod,
+    http::{self, Answer, Body, Failure},
+};
 
 /// No connection to the KMS; nothing was sent.
 pub const NO_CONNECTION: &str = "no connection";
@@ -104,12 +107,32 @@ impl KmsError {
     }
 }
 
+/// Why there is no proof of the identity to log in with. The texts are for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoProof {
+    /// The operator may not make one.
+    #[error("{0}")]
+    Denied(String),
+    /// What it is made of isn't there.
+    #[error("{0}")]
+    Missing(String),
+    /// It can't be made now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
 /// Why there is no session.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoginError {
-    /// Wrong client id or secret.
+    /// There is nothing to log in with; the KMS was not asked.
+    #[error(transparent)]
+    NoProof(#[from] NoProof),
+    /// Wrong client id or secret, wrong password, no good JWT.
     #[error("the KMS does not know these credentials")]
-    InvalidCredentials,
+    InvalidCredentials {
+        /// By which method they were tried.
+        method: AuthMethod,
+    },
     /// Too many failures: the KMS locks an identity for 300 s after three.
     #[error("the KMS has locked the identity for some minutes after failed logins")]
     Locked,
@@ -122,6 +145,8 @@ pub enum LoginError {
     /// Refused for another reason.
     #[error("the KMS refuses the login: {message}")]
     Refused {
+        /// By which method it was tried.
+        method: AuthMethod,
         /// Its words, without secrets, in one line.
         message: String,
     },
@@ -244,7 +269,7 @@ pub(super) fn classify(operation: Operation, answer: &Answer, secrets: &[&str]) 
 }
 
 /// The meaning of an answer to a login that is no success.
-pub(super) fn classify_login(answer: &Answer, secrets: &[&str]) -> LoginError {
+pub(super) fn classify_login(answer: &Answer, method: AuthMethod, secrets: &[&str]) -> LoginError {
     let status = answer.status;
     match (status, Words::of(&answer.body)) {
         (429, words) => LoginError::RateLimited { retry_after: wait(answer, words.as_ref()) },
@@ -259,12 +284,39 @@ pub(super) fn classify_login(answer: &Answer, secrets: &[&str]) -> LoginError {
             } else if lower.contains("usage limit reached") {
                 LoginError::UsageLimitReached
             } else if lower.contains("invalid credentials") {
-                LoginError::InvalidCredentials
+                LoginError::InvalidCredentials { method }
             } else {
-                LoginError::Refused { message: http::server_text(&words.message, secrets) }
+                LoginError::Refused { method, message: http::server_text(&words.message, secrets) }
             }
         }
         (_, _) => LoginError::Unavailable { what: format!("HTTP {status}") },
+    }
+}
+
+/// What the answer to a question about no connection says of the access token: any answer but a refusal of the token
+/// itself means that the KMS takes it, whatever the identity may do.
+pub(super) fn classify_probe(answer: &Answer, method: AuthMethod, secrets: &[&str]) -> Result<(), LoginError> {
+    if answer.status == 200 {
+        // There is no such connection: a page that is there for every path, or another API.
+        return Err(LoginError::NotOffered);
+    }
+    if ends_session(answer) {
+        return Err(LoginError::Refused { method, message: message(&answer.body, secrets) });
+    }
+    match classify(Operation::Get, answer, secrets) {
+        KmsError::NotOffered => Err(LoginError::NotOffered),
+        KmsError::RateLimited { retry_after } => Err(LoginError::RateLimited { retry_after }),
+        KmsError::Unavailable { what } => Err(LoginError::Unavailable { what }),
+        KmsError::Login(error) => Err(error),
+        KmsError::PermissionDenied { .. }
+        | KmsError::NotFound
+        | KmsError::NameTaken
+        | KmsError::UnknownProject
+        | KmsError::InUse
+        | KmsError::CredentialsRefused { .. }
+        | KmsError::CredentialsNotChecked
+        | KmsError::OtherApp
+        | KmsError::Rejected { .. } => Ok(()),
     }
 }
 

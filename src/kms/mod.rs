@@ -19,15 +19,16 @@ use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
-pub use error::{CERTIFICATE_NOT_TRUSTED, KmsError, LoginError, NO_CONNECTION};
+pub use error::{CERTIFICATE_NOT_TRUSTED, KmsError, LoginError, NO_CONNECTION, NoProof};
 pub use list::Snapshot;
-pub use login::Identity;
+pub use login::{Evidence, Identity, Proof, Prover};
 
 use crate::{
     domain::{
         connection::{Changes, KmsConnection, KmsScope, NewConnection},
         credential::Credentials,
         host,
+        login::AuthMethod,
     },
     http::{self, Answer, BODY_MAX, BadShape, LIST_MAX, Observe},
 };
@@ -260,11 +261,39 @@ impl Kms {
     }
 
     async fn log_in(&self) -> Result<session::Granted, LoginError> {
-        let url = self.address(&["auth"], &self.identity.path());
-        let request = self.http.post(url).json(&self.identity.body(self.organization_slug.as_deref()));
+        let method = self.identity.method;
+        let made;
+        let proof = match &self.identity.evidence {
+            Evidence::Held(proof) => proof,
+            Evidence::Made(prover) => {
+                made = prover.prove().await?;
+                &made
+            }
+        };
+        let secrets: Vec<&str> = proof.secrets().collect();
+        let Some(path) = self.identity.path() else { return self.try_token(method, proof, &secrets).await };
+        let url = self.address(&["auth"], &path);
+        let request = self.http.post(url).json(&self.identity.body(proof, self.organization_slug.as_deref()));
         let answer = http::send(request, BODY_MAX, Operation::Login.label(), &self.observe).await;
         let answer = answer.map_err(|failure| LoginError::Unavailable { what: error::what(failure) })?;
-        login::read(&answer, &self.identity.secrets())
+        login::read(&answer, method, &secrets)
+    }
+
+    /// An access token needs no login; whether the KMS takes it shows by a question about a connection that there isn't.
+    async fn try_token(
+        &self,
+        method: AuthMethod,
+        proof: &Proof,
+        secrets: &[&str],
+    ) -> Result<session::Granted, LoginError> {
+        let header = proof.access_token().and_then(login::bearer).ok_or(LoginError::InvalidCredentials { method })?;
+        let nobody = uuid::Uuid::nil().to_string();
+        let url = self.address(&["app-connections", "bitbucket"], &[&nobody]);
+        let request = self.http.get(url).header(AUTHORIZATION, header.clone());
+        let answer = http::send(request, BODY_MAX, Operation::Get.label(), &self.observe).await;
+        let answer = answer.map_err(|failure| LoginError::Unavailable { what: error::what(failure) })?;
+        error::classify_probe(&answer, method, secrets)?;
+        Ok(session::Granted { header, expires_in: 0 })
     }
 
     /// An address below `/api/v1`. Each part is encoded, so that no id or name can lead elsewhere.

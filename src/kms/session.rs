@@ -142,12 +142,13 @@ fn fresh_for(expires_in: u64) -> Option<Duration> {
 /// How long a failed login is not repeated.
 fn hold(failure: &LoginError) -> Option<Duration> {
     match failure {
-        LoginError::InvalidCredentials
+        LoginError::InvalidCredentials { .. }
         | LoginError::SecretExpired
         | LoginError::UsageLimitReached
         | LoginError::Refused { .. } => Some(REFUSAL_HOLD),
         LoginError::RateLimited { retry_after } => *retry_after,
-        LoginError::Locked
+        LoginError::NoProof(_)
+        | LoginError::Locked
         | LoginError::SessionRefused { .. }
         | LoginError::NotOffered
         | LoginError::Unavailable { .. } => None,
@@ -157,6 +158,9 @@ fn hold(failure: &LoginError) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::login::AuthMethod;
+
+    const INVALID: LoginError = LoginError::InvalidCredentials { method: AuthMethod::Universal };
 
     #[test]
     fn a_session_is_used_for_most_of_its_life() {
@@ -178,7 +182,7 @@ mod tests {
 
     #[tokio::test]
     async fn refusals_are_remembered_and_outages_are_not() {
-        let refused = || async { Err(LoginError::InvalidCredentials) };
+        let refused = || async { Err(INVALID) };
         let down = || async { Err(LoginError::Unavailable { what: "HTTP 503".to_owned() }) };
 
         let session = Session::default();
@@ -186,9 +190,9 @@ mod tests {
         assert!(session.bearer(None, false, good).await.is_ok());
 
         let session = Session::default();
-        assert_eq!(session.bearer(None, false, refused).await.err(), Some(LoginError::InvalidCredentials));
+        assert_eq!(session.bearer(None, false, refused).await.err(), Some(INVALID));
         let second = session.bearer(None, false, good).await;
-        assert_eq!(second.err(), Some(LoginError::InvalidCredentials));
+        assert_eq!(second.err(), Some(INVALID));
         assert!(session.bearer(None, true, good).await.is_ok());
         assert!(session.bearer(None, false, refused).await.is_ok(), "there is a session now");
     }

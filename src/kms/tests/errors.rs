@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::super::error::{self, KmsError, LoginError, Operation, classify, classify_login};
-use crate::http::{Answer, Body, Failure};
+use crate::{
+    domain::login::AuthMethod,
+    http::{Answer, Body, Failure},
+};
 
 fn answer(status: u16, body: &str) -> Answer {
     let body = if body.is_empty() {
@@ -96,16 +99,16 @@ fn a_wait_comes_from_the_header_first() {
     answer.headers.insert("retry-after", "7".parse().expect("value"));
     let expected = Some(Duration::from_secs(7));
     assert_eq!(classify(Operation::List, &answer, &[]), KmsError::RateLimited { retry_after: expected });
-    assert_eq!(classify_login(&answer, &[]), LoginError::RateLimited { retry_after: expected });
+    assert_eq!(classify_login(&answer, AuthMethod::Universal, &[]), LoginError::RateLimited { retry_after: expected });
 }
 
 #[test]
 fn every_refused_login_has_its_meaning() {
     use LoginError::*;
-    let refused = |message: &str| Refused { message: message.to_owned() };
+    let refused = |message: &str| Refused { method: AuthMethod::Universal, message: message.to_owned() };
     let down = |what: &str| Unavailable { what: what.to_owned() };
     let table = [
-        (words(401, "Unauthorized", "Invalid credentials"), InvalidCredentials),
+        (words(401, "Unauthorized", "Invalid credentials"), InvalidCredentials { method: AuthMethod::Universal }),
         (words(401, "Unauthorized", "This identity auth method is temporarily locked, please try again later"), Locked),
         (words(401, "Unauthorized", "Access denied due to expired client secret"), SecretExpired),
         (words(401, "Unauthorized", "Access denied due to client secret usage limit reached"), UsageLimitReached),
@@ -123,7 +126,7 @@ fn every_refused_login_has_its_meaning() {
         (answer(307, ""), down("HTTP 307")),
     ];
     for (answer, expected) in table {
-        assert_eq!(classify_login(&answer, &[]), expected);
+        assert_eq!(classify_login(&answer, AuthMethod::Universal, &[]), expected);
     }
 }
 

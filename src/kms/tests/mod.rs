@@ -19,11 +19,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Identity, Kms, KmsError, LoginError};
+use super::{Evidence, Identity, Kms, KmsError, LoginError, Proof};
 use crate::{
     domain::{
         connection::{Changes, KmsScope, NewConnection},
         credential::Credentials,
+        login::AuthMethod,
     },
     http,
 };
@@ -31,6 +32,13 @@ use crate::{
 const ID: &str = "7ffbb072-2575-495a-b5b0-127f88caef78";
 const NAME: &str = "payments";
 const TOKEN: &str = "hunter2-hunter2";
+
+const INVALID: LoginError = LoginError::InvalidCredentials { method: AuthMethod::Universal };
+
+fn identity(secret: &str) -> Identity {
+    let proof = Proof::new([("clientId", "id".into()), ("clientSecret", secret.into())]);
+    Identity { method: AuthMethod::Universal, id: None, evidence: Evidence::Held(proof) }
+}
 
 fn credentials() -> Credentials {
     Credentials::parse("bot@example.com", TOKEN).expect("good values")
@@ -67,7 +75,7 @@ impl Server {
         let url = format!("http://{}", listener.local_addr().expect("an address")).parse().expect("a URL");
         let app = axum::Router::new().fallback(answer).with_state(server.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
-        let identity = Identity::Universal { client_id: "id".into(), client_secret: "client-secret".into() };
+        let identity = identity("client-secret");
         let kms =
             Kms::new(url, identity, Some("acme".to_owned()), http::client().expect("TLS"), Arc::new(|_, _, _| {}));
         (server, kms)
@@ -184,11 +192,11 @@ async fn a_session_that_is_never_taken_makes_no_loop() {
 async fn refused_credentials_are_not_tried_again() {
     let (server, kms) = Server::start(|_| reply(401, &json!({ "message": "Invalid credentials" }))).await;
     for _ in 0..3 {
-        assert_eq!(kms.authenticate(false).await, Err(LoginError::InvalidCredentials));
-        assert_eq!(kms.connection(ID).await, Err(LoginError::InvalidCredentials.into()));
+        assert_eq!(kms.authenticate(false).await, Err(INVALID));
+        assert_eq!(kms.connection(ID).await, Err(INVALID.into()));
     }
     assert_eq!(server.all(), 1);
-    assert_eq!(kms.authenticate(true).await, Err(LoginError::InvalidCredentials));
+    assert_eq!(kms.authenticate(true).await, Err(INVALID));
     assert_eq!(server.all(), 2);
 }
 
@@ -292,7 +300,7 @@ async fn an_echo_holds_no_secret() {
 #[tokio::test]
 async fn nobody_at_home() {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let identity = Identity::Universal { client_id: "id".into(), client_secret: "secret".into() };
+    let identity = identity("secret");
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
     let log = Arc::clone(&seen);
     let observe: http::Observe =
@@ -325,4 +333,40 @@ async fn a_write_without_an_answer_ends_the_list() {
         let created = kms.create(&new_connection(), &credentials()).await;
         assert!(created.is_err_and(|error| error.may_have_taken_effect()));
     }
+}
+
+#[tokio::test]
+async fn an_access_token_is_tried_without_a_login() {
+    let probe = "GET /api/v1/app-connections/bitbucket/00000000-0000-0000-0000-000000000000";
+    let refused = |message: &str| LoginError::Refused { method: AuthMethod::Token, message: message.to_owned() };
+    let table = [
+        (404, json!({"message": "Could not find App Connection", "error": "NotFound"}), Ok(())),
+        (
+            403,
+            json!({"message": "You are not allowed to read on app-connections", "error": "PermissionDenied"}),
+            Ok(()),
+        ),
+        (422, json!({"message": "Invalid uuid", "error": "ValidationFailure"}), Ok(())),
+        (403, json!({"message": "No good: static-token", "error": "TokenError"}), Err(refused("No good: ***"))),
+        (401, json!({"message": "No good", "error": "TokenError"}), Err(refused("No good"))),
+        (200, json!({"page": true}), Err(LoginError::NotOffered)),
+        (503, json!({}), Err(LoginError::Unavailable { what: "HTTP 503".to_owned() })),
+    ];
+    for (status, body, expected) in table {
+        let (server, kms) = Server::start(move |_| reply(status, &body)).await;
+        let proof = Proof::new([("token", "static-token".into())]);
+        let identity = Identity { method: AuthMethod::Token, id: None, evidence: Evidence::Held(proof) };
+        let kms = Kms::new(kms.url.clone(), identity, None, http::client().expect("TLS"), Arc::new(|_, _, _| {}));
+        for _ in 0..2 {
+            assert_eq!(kms.authenticate(false).await, expected, "{status}");
+        }
+        let unheld = matches!(expected, Err(LoginError::NotOffered | LoginError::Unavailable { .. }));
+        assert_eq!((server.count(probe), server.all()), if unheld { (2, 2) } else { (1, 1) }, "{status}");
+    }
+    let proof = Proof::new([("token", "two\nlines".into())]);
+    let (server, kms) = Server::start(|_| reply(200, &json!({}))).await;
+    let identity = Identity { method: AuthMethod::Token, id: None, evidence: Evidence::Held(proof) };
+    let kms = Kms::new(kms.url.clone(), identity, None, http::client().expect("TLS"), Arc::new(|_, _, _| {}));
+    let invalid = LoginError::InvalidCredentials { method: AuthMethod::Token };
+    assert_eq!((kms.authenticate(false).await, server.all()), (Err(invalid), 0));
 }

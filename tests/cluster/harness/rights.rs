@@ -89,3 +89,25 @@ pub async fn make_namespace(client: &Client, name: &str) {
     let made = namespaces.create(&PostParams::default(), &namespace.expect("a namespace")).await;
     made.unwrap_or_else(|error| panic!("cannot make the namespace {name}: {error}"));
 }
+
+/// Lets a user mint tokens for one ServiceAccount, and for no other.
+pub async fn let_mint(client: &Client, user: &str, namespace: &str, service_account: &str) {
+    let group = "rbac.authorization.k8s.io";
+    let rules = json!([{
+        "apiGroups": [""], "resources": ["serviceaccounts/token"], "resourceNames": [service_account], "verbs": ["create"],
+    }]);
+    let metadata = json!({"name": format!("mint-{service_account}"), "namespace": namespace});
+    let api_version = format!("{group}/v1");
+    let role = json!({"apiVersion": api_version, "kind": "Role", "metadata": metadata, "rules": rules});
+    let binding = json!({
+        "apiVersion": api_version, "kind": "RoleBinding", "metadata": metadata,
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": format!("mint-{service_account}")},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": user}],
+    });
+    for object in [role, binding] {
+        let (api, object) = dynamic(client, Some(namespace), object);
+        let name = object.metadata.name.clone().unwrap_or_default();
+        let applied = api.patch(&name, &PatchParams::apply("tests").force(), &Patch::Apply(&object)).await;
+        applied.unwrap_or_else(|error| panic!("cannot apply {name}: {error}"));
+    }
+}

@@ -190,6 +190,11 @@ impl World {
         noted.unwrap_or_else(|_| panic!("the operator wrote otherwise: {:#?}", self.api_writes()))
     }
 
+    /// Lets the operator mint tokens for a ServiceAccount of the first namespace, and for no other.
+    pub async fn let_mint(&self, service_account: &str) {
+        rights::let_mint(self.client(), &self.user, self.namespace(), service_account).await;
+    }
+
     /// The control plane: kubectl, restarts, outages (only of an own one, as others use the shared one too).
     pub fn plane(&self) -> &Plane {
         &self.plane

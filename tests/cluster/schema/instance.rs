@@ -8,8 +8,12 @@ use crate::harness::{PROJECT, World};
 const HOST: &str = "host must be an URL such as https://kms.example.com, without path, query or user";
 const AUTH: &str = "say how to log in, such as auth: {universal: {secretRef: {name: kms-credentials}}} with a Secret that \
                     holds clientId and clientSecret";
-const METHOD: &str = "auth needs one method: universal: {secretRef: {name: …}} with a Secret that holds clientId and \
-                      clientSecret";
+const METHOD: &str = "auth needs exactly one method: universal, token, ldap, jwt, kubernetes or oidc; such as \
+                      universal: {secretRef: {name: …}} with a Secret that holds clientId and clientSecret";
+const IDENTITY: &str = "identityId must be the id of a machine identity, as its page in the KMS shows it";
+const ACCOUNT: &str = "serviceAccountRef.name must be the name of a ServiceAccount";
+const AUDIENCE: &str = "audience must be what the machine identity in the KMS expects, such as https://kms.example.com; \
+                        without white space";
 const KEY: &str =
     "must be the name of a key in the Secret: letters, digits, '-', '_' or '.'; leave it out for the default";
 const SLUG: &str =
@@ -46,7 +50,8 @@ fn common() -> Vec<Row> {
         bad(json!({"spec.auth": null}), "spec.auth", AUTH),
         bad(json!({"spec.auth": {}}), "spec.auth", METHOD),
         bad(json!({"spec.auth.universal": null}), "spec.auth", METHOD),
-        bad(json!({"spec.auth": {"kubernetes": {}}}), "", "unknown field \"spec.auth.kubernetes\""),
+        bad(json!({"spec.auth": {"magic": {}}}), "", "unknown field \"spec.auth.magic\""),
+        bad(json!({"spec.auth.token": {"secretRef": {"name": "a"}}}), "spec.auth", METHOD),
         bad(json!({"spec.auth.universal": {}}), "spec.auth.universal.secretRef", "Required value"),
         bad(json!({"spec.auth.universal.secretRef": {}}), "spec.auth.universal.secretRef.name", "Required value"),
         bad(
@@ -114,11 +119,141 @@ fn common() -> Vec<Row> {
     rows
 }
 
+/// A method and a name of each of its keys, with and without an identity.
+fn methods() -> Vec<Row> {
+    let auth = |method: &str, spec: Value| json!({"spec.auth": {method: spec}});
+    let mut rows = Vec::new();
+    let tables: [(&str, [&str; 5], &[&str], bool); 3] = [
+        (
+            "token",
+            [
+                "spec.auth.token.secretRef",
+                "spec.auth.token.secretRef.name",
+                "spec.auth.token.secretRef.key",
+                "",
+                "unknown field \"spec.auth.token.secretRef.namespace\"",
+            ],
+            &["key"],
+            false,
+        ),
+        (
+            "jwt",
+            [
+                "spec.auth.jwt.secretRef",
+                "spec.auth.jwt.secretRef.name",
+                "spec.auth.jwt.secretRef.key",
+                "spec.auth.jwt.identityId",
+                "unknown field \"spec.auth.jwt.secretRef.namespace\"",
+            ],
+            &["key"],
+            true,
+        ),
+        (
+            "ldap",
+            [
+                "spec.auth.ldap.secretRef",
+                "spec.auth.ldap.secretRef.name",
+                "spec.auth.ldap.secretRef.usernameKey",
+                "spec.auth.ldap.identityId",
+                "unknown field \"spec.auth.ldap.secretRef.namespace\"",
+            ],
+            &["usernameKey", "passwordKey"],
+            true,
+        ),
+    ];
+    for (method, [reference, name, key, identity, namespace], keys, identified) in tables {
+        let with_spec = |changes: Value| {
+            let mut base = json!({"secretRef": {"name": "kms-credentials"}});
+            if identified {
+                base["identityId"] = json!(PROJECT);
+            }
+            auth(method, with(&base, &changes))
+        };
+        rows.push(good(with_spec(json!({}))));
+        rows.extend(keys.iter().map(|key| good(with_spec(json!({format!("secretRef.{key}"): "of.mine"})))));
+        rows.push(bad(with_spec(json!({"secretRef": ABSENT})), reference, "Required value"));
+        rows.push(bad(with_spec(json!({"secretRef.name": ABSENT})), name, "Required value"));
+        let words = "secretRef.name must be the name of a Secret";
+        rows.push(bad(with_spec(json!({"secretRef.name": ""})), name, words));
+        rows.push(bad(
+            with_spec(json!({"secretRef.name": "a".repeat(254)})),
+            name,
+            "Too long: may not be more than 253",
+        ));
+        rows.push(bad(with_spec(json!({format!("secretRef.{}", keys[0]): "a b"})), key, KEY));
+        rows.push(bad(with_spec(json!({"secretRef.namespace": "other"})), "", namespace));
+        if identified {
+            rows.push(bad(with_spec(json!({"identityId": ABSENT})), identity, "Required value"));
+            rows.extend(["", "a b", "a/b"].map(|id| bad(with_spec(json!({"identityId": id})), identity, IDENTITY)));
+            rows.push(bad(with_spec(json!({"identityId": "a".repeat(65)})), identity, IDENTITY));
+            let words = "Too long: may not be more than 253";
+            rows.push(bad(with_spec(json!({"identityId": "a".repeat(254)})), identity, words));
+        }
+    }
+    rows
+}
+
+/// The methods that mint a token of a ServiceAccount.
+fn minting_methods() -> Vec<Row> {
+    let mut rows = Vec::new();
+    let tables = [
+        (
+            "kubernetes",
+            [
+                "spec.auth.kubernetes.identityId",
+                "spec.auth.kubernetes.serviceAccountRef",
+                "spec.auth.kubernetes.serviceAccountRef.name",
+                "spec.auth.kubernetes.audience",
+                "unknown field \"spec.auth.kubernetes.serviceAccountRef.namespace\"",
+            ],
+        ),
+        (
+            "oidc",
+            [
+                "spec.auth.oidc.identityId",
+                "spec.auth.oidc.serviceAccountRef",
+                "spec.auth.oidc.serviceAccountRef.name",
+                "spec.auth.oidc.audience",
+                "unknown field \"spec.auth.oidc.serviceAccountRef.namespace\"",
+            ],
+        ),
+    ];
+    for (method, [identity, reference, name, audience, namespace]) in tables {
+        let auth = |changes: Value| {
+            let base = json!({"identityId": PROJECT, "serviceAccountRef": {"name": "login"}, "audience": "kms"});
+            json!({"spec.auth": {method: with(&base, &changes)}})
+        };
+        rows.push(good(auth(json!({}))));
+        rows.push(good(auth(
+            json!({"serviceAccountRef.name": "kms.login-2", "audience": "https://kms.example.com/x"}),
+        )));
+        rows.push(good(auth(json!({"audience": "a".repeat(512)}))));
+        rows.push(bad(auth(json!({"identityId": ABSENT})), identity, "Required value"));
+        rows.push(bad(auth(json!({"identityId": ""})), identity, IDENTITY));
+        rows.push(bad(auth(json!({"serviceAccountRef": ABSENT})), reference, "Required value"));
+        rows.push(bad(auth(json!({"serviceAccountRef.name": ABSENT})), name, "Required value"));
+        rows.extend(
+            ["", "Login", "a b", "a/b", "-a", "a;b"]
+                .map(|account| bad(auth(json!({"serviceAccountRef.name": account})), name, ACCOUNT)),
+        );
+        let long = "Too long: may not be more than 253";
+        rows.push(bad(auth(json!({"serviceAccountRef.name": "a".repeat(254)})), name, long));
+        rows.push(bad(auth(json!({"serviceAccountRef.namespace": "other"})), "", namespace));
+        rows.push(bad(auth(json!({"audience": ABSENT})), audience, "Required value"));
+        rows.extend(["", "a b", "a\n"].map(|text| bad(auth(json!({"audience": text})), audience, AUDIENCE)));
+        rows.push(bad(auth(json!({"audience": "a".repeat(513)})), audience, AUDIENCE));
+        rows.push(bad(auth(json!({"audience": "a".repeat(1025)})), audience, "Too long: may not be more than 1024"));
+    }
+    rows
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_of_a_namespace() {
     let world = World::builder().without_operator().start().await;
     let place = Place::new(world.client(), Some(world.namespace()), "kmsinstances");
     place.created(&namespaced(), common()).await;
+    place.created(&namespaced(), methods()).await;
+    place.created(&namespaced(), minting_methods()).await;
     // What is for the cluster kind alone.
     let rows = vec![
         bad(json!({"spec.namespace": "kms-system"}), "", "unknown field \"spec.namespace\""),
@@ -145,6 +280,8 @@ async fn instances_of_the_cluster() {
     let world = World::builder().without_operator().start().await;
     let place = Place::new(world.client(), None, "clusterkmsinstances");
     place.created(&cluster(), common()).await;
+    place.created(&cluster(), methods()).await;
+    place.created(&cluster(), minting_methods()).await;
     let rows = vec![
         bad(json!({"spec.namespace": ABSENT}), "spec.namespace", "Required value"),
         bad(json!({"spec.namespace": null}), "spec.namespace", "Required value"),
