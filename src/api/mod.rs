@@ -11,7 +11,7 @@ mod schema;
 
 pub use connection::{
     AccountStatus, BitbucketConnection, BitbucketConnectionSpec, BitbucketConnectionStatus, ConnectionStatus,
-    CredentialsSecretRef, ExpirySpec, KmsRef, ScopesSpec, ScopesStatus, TokenStatus,
+    CredentialsSecretRef, ExpirySpec, KmsRef, ScopesSpec, ScopesStatus, TokenStatus, WorkspacesStatus,
 };
 pub use instance::{
     Auth, ClusterKmsInstance, ClusterKmsInstanceSpec, Grant, InstanceStatus, KmsInstance, KmsInstanceSpec,

@@ -20,3 +20,4 @@ pub mod spec;
 pub mod status;
 pub mod token;
 pub mod verdict;
+pub mod workspaces;

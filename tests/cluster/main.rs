@@ -22,3 +22,4 @@ mod schema;
 mod scopes;
 mod silence;
 mod story;
+mod workspaces;
