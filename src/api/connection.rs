@@ -90,6 +90,14 @@ pub struct BitbucketConnectionSpec {
     /// What the token must be allowed to do. Required, with at least one use case or additional scope.
     #[serde(default)]
     pub scopes: ScopesSpec,
+    /// Slugs of workspaces that the token must reach, as in bitbucket.org/<slug>: a token with every scope may still see
+    /// nothing of a workspace to which its account was not invited. scopes.onMissing decides about a token that doesn't
+    /// reach them. read:workspace:bitbucket is required where any is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("maxItems" = 64, "x-kubernetes-list-type" = "set"), inner(length(max = 253)))]
+    #[x_kube(validation = Rule::new("self.all(w, w.matches('^[a-z0-9_-]+$') && size(w) <= 64)")
+        .message("workspaces holds slugs of workspaces as in bitbucket.org/<slug>, in lower case, such as hanzo-payments"))]
+    pub workspaces: Vec<String>,
     /// When the token ends, and how long before that to warn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiry: Option<ExpirySpec>,
@@ -179,7 +187,7 @@ pub struct ScopesSpec {
     #[x_kube(validation = Rule::new("self.all(s, s.matches('^[a-z]+:[a-z-]+:bitbucket$'))")
         .message("additional holds scopes by their full names, such as read:issue:bitbucket"))]
     pub additional: Vec<String>,
-    /// What to do with a token that lacks a scope: Block (the default: it never reaches the KMS) or Warn. A token
+    /// What to do with a token that lacks a scope or a workspace: Block (the default: it never reaches the KMS) or Warn. A token
     /// without read:user:bitbucket is always blocked, because the KMS itself could not use it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
@@ -233,6 +241,9 @@ pub struct BitbucketConnectionStatus {
     /// The scopes of the token in the Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<ScopesStatus>,
+    /// The workspaces that this token reaches; absent while the spec names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspaces: Option<WorkspacesStatus>,
     /// The token in the Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenStatus>,
@@ -319,6 +330,20 @@ pub struct ScopesStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub excess: Vec<String>,
+}
+
+/// The workspaces that the token in the Secret reaches.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkspacesStatus {
+    /// Slugs of workspaces that Bitbucket says the token reaches; at most 100 are shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub reachable: Vec<String>,
+    /// Named in the spec, but not reached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub missing: Vec<String>,
 }
 
 /// The token in the Secret.

@@ -16,7 +16,7 @@ pub use auth::{
 };
 pub use connection::{
     AccountStatus, BitbucketConnection, BitbucketConnectionSpec, BitbucketConnectionStatus, ConnectionStatus,
-    CredentialsSecretRef, ExpirySpec, KmsRef, ScopesSpec, ScopesStatus, TokenStatus,
+    CredentialsSecretRef, ExpirySpec, KmsRef, ScopesSpec, ScopesStatus, TokenStatus, WorkspacesStatus,
 };
 pub use instance::{ClusterKmsInstance, ClusterKmsInstanceSpec, Grant, InstanceStatus, KmsInstance, KmsInstanceSpec};
 pub use schema::crds;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     domain::{
         scopes::{self, Scope},
-        verdict::{self, Accepted, Account, NoVerdict, Refusal, Verdict},
+        verdict::{self, Accepted, Account, NoVerdict, Reach, Refusal, Verdict},
     },
     http::{self, Body},
 };
@@ -25,7 +25,7 @@ const APP_PASSWORDS_ENDED: &str = "CHANGE-3222";
 const VALUE_MAX: usize = 200;
 
 /// A body that is no JSON where only JSON says something.
-const NO_JSON: &str = "an answer that is no JSON";
+pub(super) const NO_JSON: &str = "an answer that is no JSON";
 /// JSON with status 200 that describes no user.
 const NO_USER: &str = "an answer that describes no user";
 
@@ -94,6 +94,7 @@ fn accepted(json: &Value, headers: &HeaderMap, secrets: &[&str]) -> Verdict {
         // An empty header contradicts the 200, for which a scope was needed.
         granted: granted_in(headers, secrets).filter(|granted| !granted.is_empty()),
         foreign_credential_type: foreign_kind(headers, secrets),
+        reach: Reach::NotAsked,
     })
 }
 
@@ -118,6 +119,7 @@ fn forbidden(json: Option<&Value>, headers: &HeaderMap, secrets: &[&str]) -> Ver
             account: None,
             granted,
             foreign_credential_type: foreign_kind(headers, secrets),
+            reach: Reach::NotAsked,
         }),
         None => Verdict::Unknown(NoVerdict::Forbidden),
     }

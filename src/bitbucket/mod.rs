@@ -4,6 +4,7 @@
 mod judge;
 #[cfg(test)]
 mod tests;
+mod workspaces;
 
 use std::net::IpAddr;
 
@@ -22,6 +23,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Bitbucket {
     user: Url,
+    workspaces: Url,
     http: Client,
     observe: Observe,
 }
@@ -56,7 +58,9 @@ impl Bitbucket {
             return Err(BadBaseUrl::Extras);
         }
         user.path_segments_mut().map_err(|()| BadBaseUrl::NotAUrl)?.pop_if_empty().push("user");
-        Ok(Self { user, http, observe })
+        let mut workspaces = user.clone();
+        workspaces.path_segments_mut().map_err(|()| BadBaseUrl::NotAUrl)?.push("workspaces");
+        Ok(Self { user, workspaces, http, observe })
     }
 
     /// Asks who the token is and what it may do, with one `GET /user`; after a 401 that gives no reason, with a second

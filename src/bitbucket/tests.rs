@@ -58,7 +58,7 @@ fn accepted(account: bool, granted: Option<&str>) -> Verdict {
     Verdict::Accepted(Accepted {
         account: account.then_some(bot),
         granted: granted.map(parse_header),
-        foreign_credential_type: None,
+        ..Accepted::default()
     })
 }
 

@@ -14,7 +14,7 @@ use crate::{
         plan::{self, Remote, Wanted},
         spec::{ConnectionSpec, DeletionPolicy, InstanceRef},
         token::{self, Token},
-        verdict::{Accepted, Account, NoVerdict, Refusal, Verdict},
+        verdict::{Accepted, Account, NoVerdict, Reach, Refusal, Verdict},
     },
     kms::{KmsError, LoginError},
 };
@@ -72,6 +72,15 @@ fn scopes(granted: Option<&str>) -> (&'static str, Judgement) {
     let granted = granted.map(crate::domain::scopes::parse_header);
     let token = asked(Verdict::Accepted(Accepted { granted, ..Accepted::default() }));
     (types::SCOPES_SUFFICIENT, token::scopes_sufficient(&token, &spec()))
+}
+
+/// What `ScopesSufficient` says of a token that sees nothing.
+fn out_of_reach() -> (&'static str, Judgement) {
+    let mut spec = spec();
+    spec.workspaces = ["hanzo-payments".to_owned()].into();
+    let granted = Some(spec.required.clone());
+    let token = asked(Verdict::Accepted(Accepted { granted, reach: Reach::Known([].into()), ..Accepted::default() }));
+    (types::SCOPES_SUFFICIENT, token::scopes_sufficient(&token, &spec))
 }
 
 /// What `Synced` says while the Secret holds a refused token.
@@ -135,6 +144,7 @@ fn stories() -> Vec<(&'static str, (&'static str, Judgement))> {
             )),
         ),
         ("not-reported", scopes(None)),
+        ("workspace", out_of_reach()),
         ("ip-blocked", unknown(NoVerdict::Forbidden)),
         ("rate-limited", unknown(NoVerdict::RateLimited { retry_after: None })),
         ("unavailable", unknown(NoVerdict::Unavailable("HTTP 503".to_owned()))),

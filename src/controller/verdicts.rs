@@ -16,7 +16,8 @@ use crate::{
         credential::{CredentialKey, Credentials, ProcessKey},
         duration::Span,
         schedule,
-        verdict::{NoVerdict, Verdict},
+        verdict::{Accepted, NoVerdict, Reach, Verdict},
+        workspaces,
     },
 };
 
@@ -66,25 +67,51 @@ impl Verdicts {
 
     /// The verdict on credentials: a remembered one that is younger than `interval` and was asked for after
     /// `not_before`, else Bitbucket's answer now. Whoever waits for an answer shares it. One that doesn't say all is
-    /// remembered until the next attempt, which is later each time, or when the server says.
-    pub async fn get(&self, credentials: &Credentials, interval: Span, not_before: Option<Instant>) -> Given {
+    /// remembered until the next attempt, which is later each time, or when the server says. With `reach` it says which
+    /// workspaces the token reaches; that is asked once too, by the first who wants to know.
+    pub async fn get(
+        &self,
+        credentials: &Credentials,
+        interval: Span,
+        not_before: Option<Instant>,
+        reach: bool,
+    ) -> Given {
         let came = Instant::now();
         let slot = self.slot(credentials.key(&self.key));
         let mut slot = slot.lock().await;
-        if let Some(given) = slot.as_ref() {
+        if let Some(given) = slot.as_mut() {
             let waited_for = given.asked >= came;
             let young = given.at.checked_add(interval.signed()).is_ok_and(|end| end > (self.clock)());
             let known = given.outage.map_or(young, |outage| outage.until > came);
             if waited_for || (known && not_before.is_none_or(|moment| given.asked >= moment)) {
+                if reach && self.ask_reach(&mut given.verdict, credentials).await {
+                    given.outage = outage(&given.verdict, 0, credentials);
+                }
                 return given.clone();
             }
         }
         let asked = Instant::now();
-        let verdict = self.bitbucket.verify(credentials).await;
+        let mut verdict = self.bitbucket.verify(credentials).await;
+        if reach {
+            self.ask_reach(&mut verdict, credentials).await;
+        }
         let attempts = slot.as_ref().and_then(|given| given.outage).map_or(0, |outage| outage.attempts);
         let given = Given { outage: outage(&verdict, attempts, credentials), verdict, at: (self.clock)(), asked };
         *slot = Some(given.clone());
         given
+    }
+
+    /// Adds to a verdict which workspaces the token reaches, unless it says so or can't; whether anybody was asked.
+    async fn ask_reach(&self, verdict: &mut Verdict, credentials: &Credentials) -> bool {
+        match verdict {
+            Verdict::Accepted(accepted @ Accepted { reach: Reach::NotAsked, .. })
+                if workspaces::may_be_asked(accepted) =>
+            {
+                accepted.reach = self.bitbucket.workspaces(credentials).await;
+                true
+            }
+            Verdict::Accepted(_) | Verdict::Refused(_) | Verdict::Unknown(_) => false,
+        }
     }
 
     /// Forgets a verdict that turned out to be wrong.
@@ -112,7 +139,10 @@ fn outage(verdict: &Verdict, attempts: u32, credentials: &Credentials) -> Option
         return None;
     }
     let asked_for = match verdict {
-        Verdict::Unknown(NoVerdict::RateLimited { retry_after }) => *retry_after,
+        Verdict::Unknown(NoVerdict::RateLimited { retry_after })
+        | Verdict::Accepted(Accepted { reach: Reach::Unknown(NoVerdict::RateLimited { retry_after }), .. }) => {
+            *retry_after
+        }
         _ => None,
     };
     let wait = asked_for.unwrap_or_else(|| schedule::backoff(attempts, credentials.email.as_str()));

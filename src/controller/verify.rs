@@ -158,7 +158,7 @@ async fn ask_bitbucket(
         verified.token = Some(Token::RefusedBefore { judgement, fingerprint, email });
     } else {
         let not_before = if due == Due::SecretChanged { secret.changed.or(not_before) } else { not_before };
-        let given = context.verdicts.get(&credentials, spec.interval, not_before).await;
+        let given = context.verdicts.get(&credentials, spec.interval, not_before, !spec.workspaces.is_empty()).await;
         verified.retry_after = given.retry_after();
         if !matches!(given.verdict, Verdict::Unknown(_)) {
             verified.at = Some(given.at);

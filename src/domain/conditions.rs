@@ -111,6 +111,7 @@ reasons! {
     WarnOnly True None;
     ScopesMissing False STALLED;
     ScopesExcess False STALLED;
+    WorkspacesMissing False STALLED;
     ScopesNotReported Unknown TRANSIENT;
     // Synced
     InSync True None;

@@ -35,6 +35,7 @@ pub enum EventReason {
     CredentialsRejected,
     ScopesMissing,
     ScopesExcess,
+    WorkspacesMissing,
     NameConflict,
     OwnershipMarkMissing,
     DeletionBlocked,
@@ -59,6 +60,7 @@ impl EventReason {
             Self::CredentialsRejected => "CredentialsRejected",
             Self::ScopesMissing => "ScopesMissing",
             Self::ScopesExcess => "ScopesExcess",
+            Self::WorkspacesMissing => "WorkspacesMissing",
             Self::NameConflict => "NameConflict",
             Self::OwnershipMarkMissing => "OwnershipMarkMissing",
             Self::DeletionBlocked => "DeletionBlocked",
@@ -80,7 +82,8 @@ impl EventReason {
             | Self::ExpiryInvalid
             | Self::CredentialsRejected
             | Self::ScopesMissing
-            | Self::ScopesExcess => "Verify",
+            | Self::ScopesExcess
+            | Self::WorkspacesMissing => "Verify",
         }
     }
 
@@ -101,6 +104,7 @@ impl EventReason {
             | Self::CredentialsRejected
             | Self::ScopesMissing
             | Self::ScopesExcess
+            | Self::WorkspacesMissing
             | Self::NameConflict
             | Self::OwnershipMarkMissing
             | Self::DeletionBlocked => false,
@@ -151,6 +155,7 @@ pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Announcemen
         (types::CREDENTIALS_VALID, Reason::CredentialsRejected, EventReason::CredentialsRejected),
         (types::SCOPES_SUFFICIENT, Reason::ScopesMissing, EventReason::ScopesMissing),
         (types::SCOPES_SUFFICIENT, Reason::ScopesExcess, EventReason::ScopesExcess),
+        (types::SCOPES_SUFFICIENT, Reason::WorkspacesMissing, EventReason::WorkspacesMissing),
         (types::SYNCED, Reason::NameConflict, EventReason::NameConflict),
         (types::SYNCED, Reason::OwnershipMarkMissing, EventReason::OwnershipMarkMissing),
         (types::SYNCED, Reason::DeletionBlocked, EventReason::DeletionBlocked),

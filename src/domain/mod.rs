@@ -21,3 +21,4 @@ pub mod spec;
 pub mod status;
 pub mod token;
 pub mod verdict;
+pub mod workspaces;

@@ -22,6 +22,11 @@ impl Scope {
         Self("read:user:bitbucket".to_owned())
     }
 
+    /// The scope without which a token doesn't say which workspaces it reaches.
+    pub fn read_workspace() -> Self {
+        Self("read:workspace:bitbucket".to_owned())
+    }
+
     /// Takes a name from a header or a spec. Some servers leave the suffix out: `read:me` is `read:me:bitbucket`.
     /// Nothing is a scope that is empty, overlong, or holds other signs than letters, digits, `:`, `-`, `_` and `.`.
     pub fn parse(name: &str) -> Option<Self> {

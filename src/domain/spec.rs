@@ -7,6 +7,7 @@ use super::{
     duration::Span,
     ownership::DESCRIPTION_MAX,
     scopes::{self, Scope, UseCase},
+    workspaces,
 };
 use crate::api::BitbucketConnectionSpec;
 
@@ -25,7 +26,9 @@ pub struct ConnectionSpec {
     pub secret: SecretKeys,
     /// What the token must be allowed to do.
     pub required: BTreeSet<Scope>,
-    /// What to do about scopes that are missing.
+    /// Workspaces that the token must reach.
+    pub workspaces: BTreeSet<String>,
+    /// What to do about scopes and workspaces that are missing.
     pub on_missing: Policy,
     /// What to do about scopes in excess.
     pub on_excess: Policy,
@@ -186,13 +189,24 @@ pub fn validate(object: &str, raw: &BitbucketConnectionSpec) -> Result<Connectio
     if use_cases.is_empty() && additional.is_empty() {
         return Err(invalid("spec.scopes", "needs at least one use case or additional scope"));
     }
+    let workspaces: BTreeSet<_> = raw.workspaces.iter().cloned().collect();
+    if !workspaces.iter().all(|slug| workspaces::is_slug(slug)) {
+        return Err(invalid(
+            "spec.workspaces",
+            "must hold slugs of workspaces as in bitbucket.org/<slug>, in lower case, such as hanzo-payments",
+        ));
+    }
+    let mut required = scopes::required(&use_cases, &additional);
+    // Without it the token doesn't say what it reaches.
+    required.extend((!workspaces.is_empty()).then(Scope::read_workspace));
     Ok(ConnectionSpec {
         kms_ref: instance_ref(raw)?,
         scope: scope(raw)?,
         name: name.to_owned(),
         description: description.to_owned(),
         secret: secret_keys(raw)?,
-        required: scopes::required(&use_cases, &additional),
+        required,
+        workspaces,
         on_missing: policy("spec.scopes.onMissing", raw.scopes.on_missing.as_deref(), Policy::Block)?,
         on_excess: policy("spec.scopes.onExcess", raw.scopes.on_excess.as_deref(), Policy::Warn)?,
         not_after: raw.expiry.as_ref().and_then(|expiry| expiry.not_after.clone()),
@@ -351,6 +365,18 @@ mod tests {
     }
 
     #[test]
+    fn to_ask_for_workspaces_takes_a_scope() {
+        let required = |workspaces: Value| {
+            let change = json!({"workspaces": workspaces, "scopes": {"additional": ["read:issue:bitbucket"]}});
+            let spec = validate("payments", &spec(change)).expect("good spec");
+            spec.required.into_iter().map(|scope| scope.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        let without = ["read:issue:bitbucket", "read:user:bitbucket"];
+        assert_eq!(required(json!([])), without);
+        assert_eq!(required(json!(["hanzo"])), [without[0], without[1], "read:workspace:bitbucket"]);
+    }
+
+    #[test]
     fn warnings_are_sorted_and_told_apart_by_length() {
         let spec =
             validate("payments", &spec(json!({"expiry": {"warnBefore": ["24h", "7d", "1d"]}}))).expect("good spec");
@@ -374,6 +400,7 @@ mod tests {
             (json!({"scopes": {"useCases": ["SecretSync"], "onMissing": "Panic"}}), "spec.scopes.onMissing must be"),
             (json!({"expiry": {"warnBefore": ["soon"]}}), "spec.expiry.warnBefore must hold"),
             (json!({"managementPolicy": "Paused"}), "spec.managementPolicy must be Full, Observe or Suspended"),
+            (json!({"workspaces": ["bitbucket.org/hanzo"]}), "spec.workspaces must hold slugs"),
             (json!({"interval": "30s"}), "spec.interval must be between"),
             (json!({"interval": "1h-1h"}), "spec.interval must be between"),
         ];

@@ -13,8 +13,12 @@ use super::{
     scopes::Scope,
     spec::ConnectionSpec,
     token::{self, Token},
+    verdict::Reach,
+    workspaces,
 };
-use crate::api::{AccountStatus, BitbucketConnectionStatus, ConnectionStatus, ScopesStatus, TokenStatus};
+use crate::api::{
+    AccountStatus, BitbucketConnectionStatus, ConnectionStatus, ScopesStatus, TokenStatus, WorkspacesStatus,
+};
 
 /// How many effective intervals without any verification make Ready stale.
 const STALE_INTERVALS: i64 = 3;
@@ -88,6 +92,7 @@ pub fn report(pass: &Pass<'_>) -> Report {
         let same = same_token(before.token.as_ref(), findings);
         status.account = account_status(findings.token, before.account.as_ref().filter(|_| same));
         status.scopes = scopes_status(findings.token, pass.spec, before.scopes.as_ref().filter(|_| same));
+        status.workspaces = workspaces_status(findings.token, pass.spec, before.workspaces.as_ref().filter(|_| same));
         if let Some(requested) = findings.requested {
             status.last_handled_reconcile_at = Some(requested.to_owned());
         }
@@ -283,6 +288,25 @@ fn scopes_status(
         },
         None => ScopesStatus { required, ..before.cloned().unwrap_or_default() },
     })
+}
+
+fn workspaces_status(
+    token: Option<&Token>,
+    spec: Option<&ConnectionSpec>,
+    before: Option<&WorkspacesStatus>,
+) -> Option<WorkspacesStatus> {
+    let wanted = &spec?.workspaces;
+    if wanted.is_empty() {
+        return None;
+    }
+    match token.and_then(Token::accepted).map(|accepted| &accepted.reach) {
+        Some(Reach::Known(reached)) => {
+            let (reachable, missing) = workspaces::shown(wanted, reached);
+            Some(WorkspacesStatus { reachable, missing })
+        }
+        Some(Reach::NotAsked) => None,
+        Some(Reach::Unknown(_)) | None => before.cloned(),
+    }
 }
 
 /// When the token ends: by what was read in this pass, else by what the status tells.

@@ -8,6 +8,7 @@ use super::{
     scopes::{self, Comparison, Scope},
     spec::{ConnectionSpec, Policy, SecretKeys},
     verdict::{self, Accepted, Account, NoVerdict, Refusal, Verdict},
+    workspaces::{self, Compared},
 };
 
 /// What was found where the credentials should be.
@@ -231,11 +232,11 @@ pub fn comparison(token: &Token, spec: &ConnectionSpec) -> Option<Comparison> {
 }
 
 fn sufficiency(accepted: &Accepted, spec: &ConnectionSpec) -> Judgement {
+    let stays = match spec.on_missing {
+        Policy::Block => "Nothing new is written to the KMS until it does; what is there stays.",
+        Policy::Warn => "It is used nevertheless, because spec.scopes.onMissing is Warn.",
+    };
     let Some(granted) = &accepted.granted else {
-        let stays = match spec.on_missing {
-            Policy::Block => "Nothing new is written to the KMS until it does; what is there stays.",
-            Policy::Warn => "It is used nevertheless, because spec.scopes.onMissing is Warn.",
-        };
         return Judgement::new(
             Reason::ScopesNotReported,
             format!(
@@ -257,7 +258,27 @@ fn sufficiency(accepted: &Accepted, spec: &ConnectionSpec) -> Judgement {
             ),
         );
     }
-    match (missing.is_empty(), excess.is_empty()) {
+    let mut lacks: Vec<_> = (!missing.is_empty()).then(|| missing_text(&missing, granted)).into_iter().collect();
+    match workspaces::compare(&spec.workspaces, accepted) {
+        Compared::Reached => {}
+        Compared::Missing(text) if spec.on_missing == Policy::Block => {
+            return Judgement::new(Reason::WorkspacesMissing, text);
+        }
+        Compared::Missing(text) => lacks.push(text),
+        // A missing scope, of which people chose to be warned alone, is why.
+        Compared::Unknown(_) if !workspaces::may_be_asked(accepted) => {
+            lacks.push("So nobody can tell whether it reaches the workspaces of spec.workspaces.".to_owned());
+        }
+        Compared::Unknown(why) => {
+            return Judgement::new(
+                Reason::ScopesNotReported,
+                format!(
+                    "Bitbucket accepts the token, but did not say which workspaces it reaches ({why}). {stays} It is asked again by itself."
+                ),
+            );
+        }
+    }
+    match (lacks.is_empty(), excess.is_empty()) {
         (true, true) => Judgement::new(
             Reason::AllGranted,
             "The token has exactly the required scopes. Scopes don't include the rights of the account: what it may not do in a workspace, the token may not either.",
@@ -269,10 +290,9 @@ fn sufficiency(accepted: &Accepted, spec: &ConnectionSpec) -> Judgement {
                 list(&excess)
             ),
         ),
-        (false, _) => Judgement::new(
-            Reason::WarnOnly,
-            format!("Used because spec.scopes.onMissing is Warn. {}", missing_text(&missing, granted)),
-        ),
+        (false, _) => {
+            Judgement::new(Reason::WarnOnly, format!("Used because spec.scopes.onMissing is Warn. {}", lacks.join(" ")))
+        }
     }
 }
 
@@ -298,7 +318,7 @@ fn list(scopes: &BTreeSet<Scope>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::verdict::Reach, *};
     use serde_json::json;
 
     fn spec(scopes: serde_json::Value) -> ConnectionSpec {
@@ -361,6 +381,38 @@ mod tests {
             let spec = spec(scopes);
             assert_eq!(scopes_sufficient(&token, &spec).reason, reason, "{token:?}");
             assert_eq!(token.push(&spec), push, "{token:?}");
+        }
+    }
+
+    #[test]
+    fn workspaces_are_needed_as_scopes_are() {
+        use Push::*;
+        use Reason::*;
+        let known = |slugs: &[&str]| Reach::Known(slugs.iter().map(|slug| (*slug).to_owned()).collect());
+        let unknown = || Reach::Unknown(NoVerdict::Unavailable("HTTP 503".to_owned()));
+        let (exact, more, less) = ("read:user, read:workspace", "read:user, read:workspace, read:issue", "read:user");
+        let table = [
+            (exact, known(&["a", "b"]), "Block", "Warn", AllGranted, Allowed),
+            (exact, known(&["b"]), "Block", "Warn", WorkspacesMissing, Refused),
+            (exact, known(&[]), "Block", "Warn", WorkspacesMissing, Refused),
+            (exact, known(&[]), "Warn", "Warn", WarnOnly, Allowed),
+            (exact, unknown(), "Block", "Warn", ScopesNotReported, Undecided),
+            (exact, unknown(), "Warn", "Warn", ScopesNotReported, Allowed),
+            (exact, Reach::NotAsked, "Block", "Warn", ScopesNotReported, Undecided),
+            (more, known(&[]), "Block", "Block", ScopesExcess, Refused),
+            (more, known(&[]), "Block", "Warn", WorkspacesMissing, Refused),
+            (less, Reach::NotAsked, "Block", "Warn", ScopesMissing, Refused),
+            (less, Reach::NotAsked, "Warn", "Warn", WarnOnly, Allowed),
+        ];
+        for (granted, reach, on_missing, on_excess, reason, push) in table {
+            let mut spec = spec(json!({
+                "additional": ["read:workspace:bitbucket"], "onMissing": on_missing, "onExcess": on_excess,
+            }));
+            spec.workspaces = ["a".to_owned()].into();
+            let granted = Some(scopes::parse_header(granted));
+            let token = asked(Verdict::Accepted(Accepted { granted, reach, ..Accepted::default() }));
+            let judgement = scopes_sufficient(&token, &spec);
+            assert_eq!((judgement.reason, token.push(&spec)), (reason, push), "{token:?} {}", judgement.message);
         }
     }
 

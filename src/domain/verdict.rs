@@ -20,7 +20,7 @@ impl Verdict {
     /// and scopes that were not told may be told then.
     pub fn is_complete(&self) -> bool {
         match self {
-            Self::Accepted(accepted) => accepted.granted.is_some(),
+            Self::Accepted(accepted) => accepted.granted.is_some() && !matches!(accepted.reach, Reach::Unknown(_)),
             Self::Refused(_) => true,
             Self::Unknown(_) => false,
         }
@@ -36,6 +36,20 @@ pub struct Accepted {
     pub granted: Option<BTreeSet<Scope>>,
     /// `x-credential-type`, where it is another than `api_token` (`repo_access_token`, …).
     pub foreign_credential_type: Option<String>,
+    /// Which workspaces it reaches; asked only for who wants to know.
+    pub reach: Reach,
+}
+
+/// Which workspaces a token reaches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Nobody wanted to know, or the token may not tell.
+    #[default]
+    NotAsked,
+    /// Exactly these, by their slugs.
+    Known(BTreeSet<String>),
+    /// Bitbucket gave no answer.
+    Unknown(NoVerdict),
 }
 
 /// A Bitbucket account.
@@ -109,6 +123,9 @@ mod tests {
         let accepted = |granted| Verdict::Accepted(Accepted { granted, ..Accepted::default() });
         assert!(accepted(Some(BTreeSet::new())).is_complete());
         assert!(!accepted(None).is_complete());
+        let reach = Reach::Unknown(NoVerdict::Forbidden);
+        let unreached = Accepted { granted: Some(BTreeSet::new()), reach, ..Accepted::default() };
+        assert!(!Verdict::Accepted(unreached).is_complete());
         assert!(Verdict::Refused(Refusal::InvalidOrExpired).is_complete());
         assert!(!Verdict::Unknown(NoVerdict::Forbidden).is_complete());
     }

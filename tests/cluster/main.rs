@@ -25,3 +25,4 @@ mod schema;
 mod scopes;
 mod silence;
 mod story;
+mod workspaces;

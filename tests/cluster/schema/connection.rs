@@ -22,6 +22,8 @@ const KEY: &str =
 const USE_CASES: &str =
     "useCases may hold SecretScanning, SecretSync and CodeReview; name any other scope under additional";
 const ADDITIONAL: &str = "additional holds scopes by their full names, such as read:issue:bitbucket";
+const WORKSPACES: &str =
+    "workspaces holds slugs of workspaces as in bitbucket.org/<slug>, in lower case, such as hanzo-payments";
 const SOME_SCOPE: &str = "scopes needs at least one of useCases (SecretScanning, SecretSync, CodeReview) or additional";
 
 /// The smallest manifest that the documentation shows.
@@ -227,6 +229,23 @@ async fn credentials_and_scopes() {
             "Too long: may not be more than 64",
         ),
         bad(json!({"spec.scope": {}}), "", "unknown field \"spec.scope\""),
+        // Workspaces.
+        good(json!({"spec.workspaces": ["hanzo-payments", "a_b", "7", "x".repeat(64)]})),
+        good(json!({"spec.workspaces": []})),
+        good(json!({"spec.workspaces": null})),
+        good(json!({"spec.workspaces": (0..64).map(|i| format!("w{i}")).collect::<Vec<_>>()})),
+        bad(
+            json!({"spec.workspaces": (0..65).map(|i| format!("w{i}")).collect::<Vec<_>>()}),
+            "spec.workspaces",
+            "must have at most 64 items",
+        ),
+        bad(json!({"spec.workspaces": "hanzo"}), "spec.workspaces", "must be of type array"),
+        bad(json!({"spec.workspaces": ["hanzo", "hanzo"]}), "spec.workspaces[1]", "Duplicate value"),
+        bad(json!({"spec.workspaces": [""]}), "spec.workspaces", WORKSPACES),
+        bad(json!({"spec.workspaces": ["Hanzo"]}), "spec.workspaces", WORKSPACES),
+        bad(json!({"spec.workspaces": ["bitbucket.org/hanzo"]}), "spec.workspaces", WORKSPACES),
+        bad(json!({"spec.workspaces": ["x".repeat(65)]}), "spec.workspaces", WORKSPACES),
+        bad(json!({"spec.workspaces": ["x".repeat(254)]}), "spec.workspaces[0]", "Too long: may not be more than 253"),
     ];
     place.created(&smallest(), rows).await;
 }
