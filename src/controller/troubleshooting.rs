@@ -154,7 +154,7 @@ fn stories() -> Vec<(&'static str, (&'static str, Judgement))> {
         ("mark-missing", planned(&Remote::NotOurs(connection(), Ownership::Unmarked))),
         ("kms-permission", kms(&KmsError::PermissionDenied { action: "create".to_owned() })),
         ("unknown-project", kms(&KmsError::UnknownProject)),
-        ("instance", kms(&KmsError::Login(LoginError::InvalidCredentials))),
+        ("instance", kms(&KmsError::Login(LoginError::InvalidCredentials { method: crate::domain::login::AuthMethod::Universal }))),
         ("deletion-blocked", (types::SYNCED, deletion.synced)),
         ("expiry-invalid", expiry(Some("01.03.2027"))),
         ("inferred", expiry(None)),
