@@ -22,6 +22,7 @@ const NOTE_MAX: usize = 1_024;
 pub enum EventReason {
     ConnectionCreated,
     ConnectionUpdated,
+    ConnectionAdopted,
     ConnectionDeleted,
     ConnectionRetained,
     CredentialsRotated,
@@ -46,6 +47,7 @@ impl EventReason {
         match self {
             Self::ConnectionCreated => "ConnectionCreated",
             Self::ConnectionUpdated => "ConnectionUpdated",
+            Self::ConnectionAdopted => "ConnectionAdopted",
             Self::ConnectionDeleted => "ConnectionDeleted",
             Self::ConnectionRetained => "ConnectionRetained",
             Self::CredentialsRotated => "CredentialsRotated",
@@ -69,7 +71,9 @@ impl EventReason {
     pub const fn action(self) -> &'static str {
         match self {
             Self::ConnectionCreated => "Create",
-            Self::ConnectionUpdated | Self::CredentialsRotated | Self::DriftCorrected => "Update",
+            Self::ConnectionUpdated | Self::ConnectionAdopted | Self::CredentialsRotated | Self::DriftCorrected => {
+                "Update"
+            }
             Self::ConnectionDeleted | Self::ConnectionRetained | Self::DeletionBlocked => "Delete",
             Self::NameConflict | Self::OwnershipMarkMissing => "Synchronize",
             Self::Recovered
@@ -88,6 +92,7 @@ impl EventReason {
         match self {
             Self::ConnectionCreated
             | Self::ConnectionUpdated
+            | Self::ConnectionAdopted
             | Self::ConnectionDeleted
             | Self::ConnectionRetained
             | Self::CredentialsRotated
