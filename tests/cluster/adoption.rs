@@ -46,7 +46,7 @@ async fn a_connection_is_taken_over_on_request_and_given_back() {
         world.connection("payments").change(change).apply().await;
         let bbc = world.not_ready("payments", "NameConflict").await;
         assert_condition(&bbc, "Synced", "False", "NameConflict", &["set spec.adoptionPolicy: Adopt"]);
-        assert_eq!(world.kms.connections(), [theirs.clone()]);
+        assert_eq!(world.kms.connections(), std::slice::from_ref(&theirs));
     }
     world.connection("payments").change(adopt()).apply().await;
     let bbc = world.ready("payments").await;
@@ -95,7 +95,7 @@ async fn only_a_good_token_takes_a_connection_over() {
     world.connection("payments").change(adopt()).apply().await;
     let bbc = world.not_ready("payments", "CredentialsRejected").await;
     assert_eq!(bbc.metadata.finalizers, None);
-    assert_eq!(world.kms.connections(), [theirs.clone()]);
+    assert_eq!(world.kms.connections(), std::slice::from_ref(&theirs));
     world.secret(SECRET, EMAIL, TOKEN).await;
     world.ready("payments").await;
     assert_eq!(world.row("payments").id, theirs.id);
