@@ -79,7 +79,8 @@ pub struct BitbucketConnectionSpec {
         .message("connectionName must be lower case letters and digits in groups joined by single hyphens, 1 to 64 characters, such as team-a-bitbucket"))]
     pub connection_name: Option<String>,
     /// Text for people who see the connection in the KMS, at most 200 UTF-16 units. The operator appends the mark by
-    /// which it recognizes the connection as its own, such as ` [k8s:0123456789abcdef:c]`.
+    /// which it recognizes the connection as its own, such as ` [k8s:0123456789abcdef:c]`. Where this is absent, a
+    /// connection that is adopted keeps its text.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 200))]
     pub description: Option<String>,
@@ -106,9 +107,16 @@ pub struct BitbucketConnectionSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 200))]
     pub contact: Option<String>,
-    /// What happens to the connection in the KMS when this object is deleted: Delete (the default) removes it, Retain
-    /// leaves it there without the operator's mark. May be changed while the object is being deleted: that is the way
-    /// out of a deletion that is blocked.
+    /// What to do if the KMS already has a connection of this name that nobody has marked: Never (the default) leaves it
+    /// alone, and this object waits with the reason NameConflict; Adopt takes it over with the credentials of the
+    /// Secret, if the instance grants adoption.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self in ['Never', 'Adopt']").message("adoptionPolicy must be Never or Adopt"))]
+    pub adoption_policy: Option<String>,
+    /// What happens to the connection in the KMS when this object is deleted: Delete removes it, Retain leaves it there
+    /// without the operator's mark. Defaults to Delete for what the operator created and Retain for what it adopted. May
+    /// be changed while the object is being deleted: that is the way out of a deletion that is blocked.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new("self in ['Delete', 'Retain']").message("deletionPolicy must be Delete or Retain"))]

@@ -146,6 +146,10 @@ pub struct Grant {
     /// Whether for connections of the whole organization as well. Defaults to false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organization_scope: Option<bool>,
+    /// Whether connections that are already there, and that nobody has marked, may be taken over
+    /// (spec.adoptionPolicy: Adopt of a BitbucketConnection). Defaults to false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adoption: Option<bool>,
 }
 
 /// What the operator saw. Written by the operator alone.

@@ -49,7 +49,8 @@ pub struct Outcome {
 /// What a plan didn't reckon with: the KMS holds something else than was observed, and another plan follows from that.
 #[derive(Debug)]
 pub enum Surprise {
-    /// The name of a new connection is taken. If it is taken by ours, the answer to an earlier write was lost.
+    /// The name of a new connection is taken, or the one to be taken over changed. If it is ours, the answer to an
+    /// earlier write was lost.
     NameTaken,
     /// The KMS didn't do what a deletion takes, for that reason. Whether the object may go all the same is for its
     /// policy to say.
@@ -105,6 +106,13 @@ pub async fn act(
             }
             (Step::Create(new), Ok(access)) => match &verified.credentials {
                 Some(credentials) => access.kms.create(new, credentials).await.map(|made| (Some(made), true)),
+                None => continue,
+            },
+            (Step::Adopt { id, seen, changes }, Ok(access)) => match &verified.credentials {
+                Some(credentials) => {
+                    let adopted = context.adoptions.adopt(access, id, seen, changes, credentials).await;
+                    adopted.map(|adopted| (Some(adopted), true))
+                }
                 None => continue,
             },
             (Step::Update { id, changes, credentials }, Ok(access)) => {
@@ -166,7 +174,7 @@ async fn failed(
         _ => Judgement::new(Reason::KmsRejected, format!("The KMS did not do it: {error}.")),
     };
     outcome.surprise = match step {
-        Step::Create(_) if *error == KmsError::NameTaken => Some(Surprise::NameTaken),
+        Step::Create(_) | Step::Adopt { .. } if *error == KmsError::NameTaken => Some(Surprise::NameTaken),
         _ if observed.task == Task::Delete => Some(Surprise::Kept(outcome.synced.clone())),
         _ => None,
     };

@@ -7,6 +7,7 @@ use kube::Client;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
+    adoptions::Adoptions,
     clock::Clock,
     instances::Instances,
     memory::Memory,
@@ -50,6 +51,8 @@ pub struct Context {
     pub memory: Memory,
     /// Which connections use which instance.
     pub users: Users,
+    /// Which connections are just being taken over.
+    pub adoptions: Adoptions,
     /// Who else is to be looked at.
     pub triggers: Triggers,
     /// Instances whose connections came or went.

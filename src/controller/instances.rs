@@ -202,6 +202,18 @@ impl Instances {
         grants::check(grants, labels, scope)
     }
 
+    /// Whether an instance lets a namespace of these labels take over connections. In its own namespace it does.
+    pub fn grants_adoption(
+        &self,
+        key: &InstanceKey,
+        labels: &std::collections::BTreeMap<String, String>,
+        scope: &crate::domain::connection::KmsScope,
+    ) -> bool {
+        let InstanceKey::Cluster { name } = key else { return true };
+        let instance = self.cluster.as_ref().and_then(|store| store.get(&ObjectRef::new(name)));
+        instance.is_some_and(|instance| grants::adoption(&instance.spec.grants, labels, scope))
+    }
+
     /// What the last look found.
     pub fn looked(&self, key: &InstanceKey) -> Option<Looked> {
         self.lock().get(key).cloned()

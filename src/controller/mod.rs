@@ -5,6 +5,7 @@
 //! carries it to the queues, and [`run`] puts all of it together.
 
 mod act;
+mod adoptions;
 mod clock;
 mod context;
 mod errors;

@@ -84,6 +84,8 @@ pub struct Access {
     pub instance: InstanceRef,
     /// Its address.
     pub host: String,
+    /// Whether the instance lets connections be taken over.
+    pub adoption: bool,
 }
 
 /// The values of a Secret, read when they are needed.
@@ -260,7 +262,17 @@ fn access(observed: &Observed, context: &Context) -> Option<Result<Access, Judge
         }
     }
     match found {
-        Found::Ready(kms) => Some(Ok(Access { host: host_of(&kms), kms, key, instance: instance.clone() })),
+        Found::Ready(kms) => Some(Ok(Access {
+            host: host_of(&kms),
+            adoption: context.instances.grants_adoption(
+                &key,
+                &context.namespaces.labels(&observed.namespace).unwrap_or_default(),
+                &spec.scope,
+            ),
+            kms,
+            key,
+            instance: instance.clone(),
+        })),
         Found::NotReady(judgement) => Some(Err(errors::not_ready(instance, &judgement))),
         Found::Pending | Found::Missing | Found::NotServed => None,
     }
@@ -277,7 +289,7 @@ fn access_for_deletion(observed: &Observed, context: &Context) -> Option<Result<
     };
     let key = Instances::key(&instance, &observed.namespace);
     let why = match context.instances.find(&key) {
-        Found::Ready(kms) => return Some(Ok(Access { host: host_of(&kms), kms, key, instance })),
+        Found::Ready(kms) => return Some(Ok(Access { host: host_of(&kms), kms, key, instance, adoption: false })),
         Found::NotReady(judgement) => errors::not_ready(&instance, &judgement),
         Found::Pending => return None,
         Found::Missing => Judgement::new(
@@ -292,7 +304,7 @@ fn access_for_deletion(observed: &Observed, context: &Context) -> Option<Result<
         ),
     };
     Some(match context.instances.last_client(&key) {
-        Some(kms) => Ok(Access { host: host_of(&kms), kms, key, instance }),
+        Some(kms) => Ok(Access { host: host_of(&kms), kms, key, instance, adoption: false }),
         None => Err(why),
     })
 }
@@ -366,6 +378,7 @@ fn access_changed(observed: &Observed) -> bool {
                 || (another && synced.reason.class() == Some(Class::Stalled))
                 || observed.memory.denied
                 || says_denied(synced.reason)
+                || (access.adoption && synced.reason == Reason::AdoptionNotAllowed)
         }
         (Ok(_), None) => false,
     }
@@ -382,7 +395,6 @@ fn says_denied(reason: Reason) -> bool {
             | Reason::KmsInstanceNotReady
             | Reason::SpecInvalid
             | Reason::InvalidName
-            | Reason::DescriptionTooLong
     )
 }
 

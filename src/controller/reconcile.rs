@@ -60,6 +60,7 @@ fn plan(observed: &Observed, verified: &Verified, written: &Written) -> Plan {
                 recorded,
                 spec_changed: spec_changed(observed),
                 secret_changed: observed.secret_changed(),
+                adoption_granted: observed.access.as_ref().is_ok_and(|access| access.adoption),
                 lost: &observed.memory.lost,
                 finalizer: written.finalizer,
             };

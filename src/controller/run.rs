@@ -27,6 +27,7 @@ use tracing::Instrument;
 use url::Url;
 
 use super::{
+    adoptions::Adoptions,
     context::Context,
     errors,
     guard::{RECONCILE_TIMEOUT, guarded},
@@ -253,6 +254,7 @@ fn context(
         client,
         owner_id,
         previous_owner_ids: options.previous_owner_ids.clone(),
+        adoptions: Adoptions::default(),
         verdicts: Verdicts::new(bitbucket, Arc::clone(&clock)),
         clock,
         allowed_hosts: options.allowed_hosts.clone(),

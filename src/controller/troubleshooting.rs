@@ -92,6 +92,7 @@ fn planned(remote: &Remote) -> (&'static str, Judgement) {
         recorded: None,
         spec_changed: false,
         secret_changed: true,
+        adoption_granted: false,
         lost: &[],
         finalizer: true,
     };
@@ -118,7 +119,7 @@ fn expiry(declared: Option<&str>) -> (&'static str, Judgement) {
 fn stories() -> Vec<(&'static str, (&'static str, Judgement))> {
     let account = Account { username: Some("ada".to_owned()), ..Account::default() };
     let in_use = errors::synced(&KmsError::InUse, &instance(), &spec().scope);
-    let deletion = plan::deletion(DeletionPolicy::Delete, None, &Remote::Unreadable(in_use));
+    let deletion = plan::deletion(Some(DeletionPolicy::Delete), None, &Remote::Unreadable(in_use));
     vec![
         ("no-secret", credentials(&Token::NoSecret, false)),
         ("no-key", credentials(&Token::NoKey("token".to_owned()), false)),
@@ -154,7 +155,12 @@ fn stories() -> Vec<(&'static str, (&'static str, Judgement))> {
         ("mark-missing", planned(&Remote::NotOurs(connection(), Ownership::Unmarked))),
         ("kms-permission", kms(&KmsError::PermissionDenied { action: "create".to_owned() })),
         ("unknown-project", kms(&KmsError::UnknownProject)),
-        ("instance", kms(&KmsError::Login(LoginError::InvalidCredentials { method: crate::domain::login::AuthMethod::Universal }))),
+        (
+            "instance",
+            kms(&KmsError::Login(LoginError::InvalidCredentials {
+                method: crate::domain::login::AuthMethod::Universal,
+            })),
+        ),
         ("deletion-blocked", (types::SYNCED, deletion.synced)),
         ("expiry-invalid", expiry(Some("01.03.2027"))),
         ("inferred", expiry(None)),

@@ -10,7 +10,7 @@ use super::{
     act::Surprise,
     context::Context,
     errors,
-    observe::{Access, Observed, has_finalizer},
+    observe::{Access, Observed, Task, has_finalizer},
 };
 use crate::{
     domain::{
@@ -20,11 +20,11 @@ use crate::{
         ownership::{self, Ownership},
         plan::Remote,
         schedule::Due,
-        spec::{self, ConnectionSpec, SpecProblem},
+        spec::{self, AdoptionPolicy, ConnectionSpec, SpecProblem},
         token::{Push, Token},
         verdict::Verdict,
     },
-    kms::KmsError,
+    kms::{KmsError, Snapshot},
 };
 
 /// What both services say.
@@ -109,7 +109,8 @@ async fn find_by_name(observed: &Observed, context: &Context) -> Remote {
     match access.kms.connection_named(&spec.scope, &spec.name).await {
         Ok(Some(connection)) => match ownership::ownership(&connection.description, &observed.owner) {
             Ownership::Ours(_) => Remote::Ours(connection),
-            Ownership::Another | Ownership::Unmarked => Remote::NameTaken,
+            Ownership::Unmarked => Remote::Adoptable(connection),
+            Ownership::Another => Remote::NameTaken,
         },
         // It is another app's, one that we may not see, or was deleted since.
         Ok(None) | Err(KmsError::OtherApp | KmsError::PermissionDenied { .. }) => Remote::NameTaken,
@@ -230,9 +231,18 @@ async fn search(
     Ok(match list.owned_by(&observed.owner)[..] {
         [connection] => Remote::Ours(KmsConnection::clone(connection)),
         [] if recorded.is_some_and(|recorded| recorded.host != access.host) => Remote::HostChanged,
-        [] => Remote::Absent,
+        [] => adoptable(observed, &list).map_or(Remote::Absent, Remote::Adoptable),
         _ => Remote::Ambiguous,
     })
+}
+
+/// An unmarked connection of the wanted name, if one is to be taken over. What the list lacks a refused name will show.
+fn adoptable(observed: &Observed, list: &Snapshot) -> Option<KmsConnection> {
+    let wanting = observed.spec.as_ref().ok().filter(|spec| spec.adoption == AdoptionPolicy::Adopt);
+    let spec = wanting.filter(|_| observed.task != Task::Delete)?;
+    let named = list.by_name(&spec.name)?;
+    let unmarked = ownership::ownership(&named.description, &observed.owner) == Ownership::Unmarked;
+    unmarked.then(|| KmsConnection::clone(named))
 }
 
 /// What an error of the KMS leaves to know. A login that failed is news for the instance.

@@ -119,6 +119,7 @@ reasons! {
     KmsRefNotFound False WAITING;
     KmsRefNotAllowed False STALLED;
     ProjectNotAllowed False STALLED;
+    AdoptionNotAllowed False STALLED;
     KmsInstanceNotReady False WAITING;
     InvalidName False STALLED;
     DescriptionTooLong False STALLED;

@@ -22,6 +22,7 @@ const NOTE_MAX: usize = 1_024;
 pub enum EventReason {
     ConnectionCreated,
     ConnectionUpdated,
+    ConnectionAdopted,
     ConnectionDeleted,
     ConnectionRetained,
     CredentialsRotated,
@@ -47,6 +48,7 @@ impl EventReason {
         match self {
             Self::ConnectionCreated => "ConnectionCreated",
             Self::ConnectionUpdated => "ConnectionUpdated",
+            Self::ConnectionAdopted => "ConnectionAdopted",
             Self::ConnectionDeleted => "ConnectionDeleted",
             Self::ConnectionRetained => "ConnectionRetained",
             Self::CredentialsRotated => "CredentialsRotated",
@@ -71,7 +73,9 @@ impl EventReason {
     pub const fn action(self) -> &'static str {
         match self {
             Self::ConnectionCreated => "Create",
-            Self::ConnectionUpdated | Self::CredentialsRotated | Self::DriftCorrected => "Update",
+            Self::ConnectionUpdated | Self::ConnectionAdopted | Self::CredentialsRotated | Self::DriftCorrected => {
+                "Update"
+            }
             Self::ConnectionDeleted | Self::ConnectionRetained | Self::DeletionBlocked => "Delete",
             Self::NameConflict | Self::OwnershipMarkMissing => "Synchronize",
             Self::Recovered
@@ -91,6 +95,7 @@ impl EventReason {
         match self {
             Self::ConnectionCreated
             | Self::ConnectionUpdated
+            | Self::ConnectionAdopted
             | Self::ConnectionDeleted
             | Self::ConnectionRetained
             | Self::CredentialsRotated

@@ -22,13 +22,22 @@ pub fn check(grants: &[Grant], labels: &BTreeMap<String, String>, scope: &KmsSco
     if selected.peek().is_none() {
         return Err(Denied::Namespace);
     }
-    let covers = |grant: &Grant| match scope {
+    if selected.any(|grant| covers(grant, scope)) { Ok(()) } else { Err(Denied::Scope) }
+}
+
+/// Whether one of the grants that let a namespace use a scope lets it take over connections there.
+pub fn adoption(grants: &[Grant], labels: &BTreeMap<String, String>, scope: &KmsScope) -> bool {
+    let mut selected = grants.iter().filter(|grant| selects(&grant.namespace_selector, labels));
+    selected.any(|grant| grant.adoption == Some(true) && covers(grant, scope))
+}
+
+fn covers(grant: &Grant, scope: &KmsScope) -> bool {
+    match scope {
         KmsScope::Organization => grant.organization_scope == Some(true),
         KmsScope::Project(id) => {
             grant.project_ids.iter().any(|granted| granted == "*" || granted.eq_ignore_ascii_case(id))
         }
-    };
-    if selected.any(covers) { Ok(()) } else { Err(Denied::Scope) }
+    }
 }
 
 /// Whether a label selector selects something with these labels. An operator that nobody knows selects nothing.
@@ -76,6 +85,45 @@ mod tests {
         ];
         for (value, scope, expected) in table {
             assert_eq!(check(&grants(value.clone()), &labels, scope), expected, "{value} {scope}");
+        }
+    }
+
+    #[test]
+    fn adoption_is_granted_by_the_grant_that_covers() {
+        let labels = BTreeMap::from([("team".to_owned(), "a".to_owned())]);
+        let (project, organization) = (KmsScope::Project("P1".to_owned()), KmsScope::Organization);
+        let here = |rest: serde_json::Value| {
+            let mut grant = json!({"namespaceSelector": {"matchLabels": {"team": "a"}}});
+            extend(&mut grant, rest);
+            grant
+        };
+        let table = [
+            (json!([]), &project, false),
+            (json!([here(json!({"projectIds": ["p1"]}))]), &project, false),
+            (json!([here(json!({"projectIds": ["p1"], "adoption": false}))]), &project, false),
+            (json!([here(json!({"projectIds": ["p1"], "adoption": true}))]), &project, true),
+            (json!([here(json!({"projectIds": ["p1"], "adoption": true}))]), &organization, false),
+            (json!([here(json!({"organizationScope": true, "adoption": true}))]), &organization, true),
+            // One grant lets it use the project, another lets it adopt elsewhere.
+            (
+                json!([here(json!({"projectIds": ["p1"]})), here(json!({"projectIds": ["p2"], "adoption": true}))]),
+                &project,
+                false,
+            ),
+            (
+                json!([{"namespaceSelector": {"matchLabels": {"team": "b"}}, "projectIds": ["*"], "adoption": true}]),
+                &project,
+                false,
+            ),
+        ];
+        for (value, scope, expected) in table {
+            assert_eq!(adoption(&grants(value.clone()), &labels, scope), expected, "{value} {scope}");
+        }
+    }
+
+    fn extend(grant: &mut serde_json::Value, rest: serde_json::Value) {
+        for (name, value) in rest.as_object().expect("an object") {
+            grant[name] = value.clone();
         }
     }
 

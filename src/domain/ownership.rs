@@ -10,6 +10,9 @@ use sha2::{Digest, Sha256};
 
 use super::hex::hex;
 
+/// Longest description that the KMS takes, in UTF-16 units.
+pub const KMS_DESCRIPTION_MAX: usize = 256;
+
 /// Longest description that a user may write, in UTF-16 units (the KMS counts as JavaScript does). With the mark's 25
 /// it stays below the 256 that the KMS takes.
 pub const DESCRIPTION_MAX: usize = 200;
@@ -146,6 +149,11 @@ pub fn describe(text: &str, owner: &Owner, origin: Origin) -> String {
     format!("{} {}", text.trim(), owner.mark(origin)).trim().to_owned()
 }
 
+/// How the connection of this description came to be its owner's.
+pub fn origin_of(description: &str) -> Option<Origin> {
+    split(description).1.map(|(_, origin)| origin)
+}
+
 /// A description without its mark.
 pub fn without_mark(description: &str) -> &str {
     split(description).0
@@ -238,6 +246,6 @@ mod tests {
     #[test]
     fn the_longest_description_fits_the_kms() {
         let longest = "😀".repeat(DESCRIPTION_MAX / 2);
-        assert!(describe(&longest, &owner("payments"), Origin::Created).encode_utf16().count() <= 256);
+        assert!(describe(&longest, &owner("payments"), Origin::Created).encode_utf16().count() <= KMS_DESCRIPTION_MAX);
     }
 }

@@ -3,7 +3,11 @@
 //! A plan is made from what the KMS holds now, never from what was meant to be done before. So a pass after a crash
 //! arrives at the same end, whatever the crash left behind.
 
+mod adoption;
+
 use std::fmt;
+
+pub use adoption::name_conflict;
 
 use super::{
     conditions::{Judgement, Reason},
@@ -32,6 +36,8 @@ pub enum Remote {
     Ambiguous,
     /// Nothing of ours, and the name that we want is somebody else's.
     NameTaken,
+    /// Nothing of ours, and a connection that bears no mark has the name that we want.
+    Adoptable(KmsConnection),
     /// The status tells of a connection at another host, and this one holds none of ours.
     HostChanged,
 }
@@ -43,6 +49,15 @@ pub enum Step {
     AddFinalizer,
     /// KMS: a new connection, with the credentials of the Secret.
     Create(NewConnection),
+    /// KMS: take over a connection that bears no mark, with the credentials of the Secret.
+    Adopt {
+        /// Which.
+        id: String,
+        /// Its description as the plan knows it; another one leads to another plan.
+        seen: String,
+        /// Its description with the mark.
+        changes: Changes,
+    },
     /// KMS: change a connection, with or without the credentials of the Secret.
     Update {
         /// Which.
@@ -65,6 +80,7 @@ impl fmt::Display for Step {
         match self {
             Self::AddFinalizer => f.write_str("add finalizer"),
             Self::Create(_) => f.write_str("create connection"),
+            Self::Adopt { .. } => f.write_str("adopt connection"),
             Self::Update { changes, credentials, .. } => {
                 let name = changes.name.as_ref().map(|_| "name");
                 let description = changes.description.as_ref().map(|_| "description");
@@ -91,6 +107,8 @@ pub struct Stage {
 pub enum Intent {
     /// The connection is new.
     Created,
+    /// The connection was there before, and is this object's now.
+    Adopted,
     /// Spec or e-mail changed.
     Updated,
     /// A new token replaced the old one.
@@ -181,6 +199,8 @@ pub struct Wanted<'a> {
     pub spec_changed: bool,
     /// Whether the values in the Secret are others than those that the status tells of.
     pub secret_changed: bool,
+    /// Whether the instance grants the taking over of connections.
+    pub adoption_granted: bool,
     /// What would have been told of a write whose answer was lost.
     pub lost: &'a [Intent],
     /// Whether the object bears the finalizer.
@@ -194,6 +214,7 @@ pub fn plan(wanted: &Wanted<'_>, remote: &Remote) -> Plan {
         Remote::Ours(connection) => keep(wanted, connection),
         Remote::Absent => create(wanted),
         Remote::NameTaken => Plan::nothing(name_conflict(wanted.spec), false),
+        Remote::Adoptable(connection) => adoption::adopt(wanted, connection),
         Remote::HostChanged => Plan::nothing(
             Judgement::new(
                 Reason::KmsChanged,
@@ -250,7 +271,7 @@ fn create(wanted: &Wanted<'_>) -> Plan {
     let spec = wanted.spec;
     let new = NewConnection {
         name: spec.name.clone(),
-        description: ownership::describe(&spec.description, wanted.owner, Origin::Created),
+        description: ownership::describe(adoption::text(spec, ""), wanted.owner, Origin::Created),
         scope: spec.scope.clone(),
     };
     let intent = if wanted.recorded.is_some() { Intent::Recreated } else { Intent::Created };
@@ -276,7 +297,8 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
         Ownership::Ours(origin) => origin,
         Ownership::Another | Ownership::Unmarked => Origin::Created,
     };
-    let described = ownership::describe(&spec.description, wanted.owner, origin);
+    let kept = if origin == Origin::Adopted { ownership::without_mark(&connection.description) } else { "" };
+    let described = ownership::describe(adoption::text(spec, kept), wanted.owner, origin);
     // The mark of an earlier owner id is replaced: our own change, nobody's drift.
     let marked_anew = ownership::bears_previous_mark(&connection.description, wanted.owner);
     let name = (connection.name != spec.name).then(|| spec.name.clone());
@@ -299,6 +321,7 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
     let told_of_credentials = credentials.map(|need| match need {
         // It is no news in the cluster that it was made for.
         Need::NotRecorded if marked_anew => Intent::Updated,
+        Need::NotRecorded if origin == Origin::Adopted => Intent::Adopted,
         Need::NotRecorded if recorded.is_some_and(|recorded| recorded.id != connection.id) => Intent::Recreated,
         Need::NotRecorded => Intent::Created,
         Need::NewToken => Intent::Rotated,
@@ -409,8 +432,9 @@ fn credentials_need(wanted: &Wanted<'_>, connection: &KmsConnection) -> Option<N
     (!same_email).then_some(Need::NewEmail)
 }
 
-/// Plans for an object that is being deleted.
-pub fn deletion(policy: DeletionPolicy, recorded: Option<&ConnectionStatus>, remote: &Remote) -> Plan {
+/// Plans for an object that is being deleted. Without a policy what was created is deleted, and what was adopted stays.
+pub fn deletion(policy: Option<DeletionPolicy>, recorded: Option<&ConnectionStatus>, remote: &Remote) -> Plan {
+    let policy = policy.unwrap_or_else(|| adoption::deletion_policy(recorded, remote));
     let done = |step: Option<Step>, intent: Option<Intent>| {
         let (tells, stages) = match step {
             Some(step) => (Vec::new(), vec![Stage { step, tells: intent.into_iter().collect() }]),
@@ -430,10 +454,10 @@ pub fn deletion(policy: DeletionPolicy, recorded: Option<&ConnectionStatus>, rem
             done(Some(strip), Some(Intent::Retained { connection: Identity::of(connection), with_mark: false }))
         }
         // A pass before a crash deleted it, or somebody else did.
-        (DeletionPolicy::Delete, Remote::Absent | Remote::NameTaken) => {
+        (DeletionPolicy::Delete, Remote::Absent | Remote::NameTaken | Remote::Adoptable(_)) => {
             done(None, recorded.map(|recorded| Intent::Deleted(Identity::recorded(recorded))))
         }
-        (DeletionPolicy::Retain, Remote::Absent | Remote::NameTaken) => done(None, None),
+        (DeletionPolicy::Retain, Remote::Absent | Remote::NameTaken | Remote::Adoptable(_)) => done(None, None),
         (DeletionPolicy::Retain, Remote::NotOurs(connection, _)) => {
             done(None, Some(Intent::Retained { connection: Identity::of(connection), with_mark: false }))
         }
@@ -479,17 +503,6 @@ fn in_sync(spec: &ConnectionSpec) -> Judgement {
     Judgement::new(
         Reason::InSync,
         format!("The connection {} in {place} of the KMS is as this object wants it.", spec.name),
-    )
-}
-
-/// The name is somebody else's.
-pub fn name_conflict(spec: &ConnectionSpec) -> Judgement {
-    Judgement::new(
-        Reason::NameConflict,
-        format!(
-            "The KMS has a connection named {} in {} already, and this object didn't make it (names are shared by all apps). Set another spec.connectionName, or delete or rename that connection in the KMS.",
-            spec.name, spec.scope
-        ),
     )
 }
 

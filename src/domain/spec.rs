@@ -20,8 +20,10 @@ pub struct ConnectionSpec {
     pub scope: KmsScope,
     /// Its name there.
     pub name: String,
-    /// The user's text, trimmed, without the mark.
-    pub description: String,
+    /// The user's text, trimmed, without the mark; absent, a connection that was adopted keeps its own.
+    pub description: Option<String>,
+    /// What to do about an unmarked connection of that name.
+    pub adoption: AdoptionPolicy,
     /// Where the credentials are.
     pub secret: SecretKeys,
     /// What the token must be allowed to do.
@@ -109,6 +111,15 @@ pub enum Policy {
     Warn,
 }
 
+/// What to do about a connection of the wanted name that bears no mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdoptionPolicy {
+    /// It is left alone.
+    Never,
+    /// It is taken over, if the instance grants that.
+    Adopt,
+}
+
 /// What happens to the connection when its object is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeletionPolicy {
@@ -175,8 +186,8 @@ pub fn validate(object: &str, raw: &BitbucketConnectionSpec) -> Result<Connectio
     if !is_slug(name) {
         return Err(SpecProblem::InvalidName(name.to_owned()));
     }
-    let description = raw.description.as_deref().unwrap_or_default().trim();
-    if description.encode_utf16().count() > DESCRIPTION_MAX {
+    let description = raw.description.as_deref().map(str::trim);
+    if description.is_some_and(|text| text.encode_utf16().count() > DESCRIPTION_MAX) {
         return Err(SpecProblem::DescriptionTooLong);
     }
     let use_cases = raw.scopes.use_cases.iter().map(|word| UseCase::parse(word)).collect::<Option<Vec<_>>>();
@@ -203,7 +214,8 @@ pub fn validate(object: &str, raw: &BitbucketConnectionSpec) -> Result<Connectio
         kms_ref: instance_ref(raw)?,
         scope: scope(raw)?,
         name: name.to_owned(),
-        description: description.to_owned(),
+        description: description.map(str::to_owned),
+        adoption: adoption_policy(raw)?,
         secret: secret_keys(raw)?,
         required,
         workspaces,
@@ -251,12 +263,21 @@ pub fn management(raw: &BitbucketConnectionSpec) -> Result<Management, SpecProbl
     policy.ok_or_else(|| invalid("spec.managementPolicy", "must be Full, Observe or Suspended"))
 }
 
-/// What a spec says about deletion; the default for what isn't there or can't be read, because a typing error must not
-/// leave connections behind silently, and the schema refuses it anyway.
-pub fn deletion_policy(raw: &BitbucketConnectionSpec) -> DeletionPolicy {
+/// What a spec says about deletion. What can't be read counts as absent, because a typing error must not leave
+/// connections behind silently, and the schema refuses it anyway.
+pub fn deletion_policy(raw: &BitbucketConnectionSpec) -> Option<DeletionPolicy> {
     match raw.deletion_policy.as_deref() {
-        Some("Retain") => DeletionPolicy::Retain,
-        _ => DeletionPolicy::Delete,
+        Some("Retain") => Some(DeletionPolicy::Retain),
+        Some("Delete") => Some(DeletionPolicy::Delete),
+        _ => None,
+    }
+}
+
+fn adoption_policy(raw: &BitbucketConnectionSpec) -> Result<AdoptionPolicy, SpecProblem> {
+    match raw.adoption_policy.as_deref() {
+        None | Some("Never") => Ok(AdoptionPolicy::Never),
+        Some("Adopt") => Ok(AdoptionPolicy::Adopt),
+        Some(_) => Err(invalid("spec.adoptionPolicy", "must be Never or Adopt")),
     }
 }
 
@@ -332,7 +353,8 @@ mod tests {
         let spec = validate("payments", &spec(json!({}))).expect("good spec");
         assert_eq!(spec.kms_ref.to_string(), "ClusterKmsInstance/default");
         assert_eq!(spec.scope, KmsScope::Project("7ffbb072-2575-495a-b5b0-127f88caef78".to_owned()));
-        assert_eq!((spec.name.as_str(), spec.description.as_str()), ("payments", ""));
+        assert_eq!((spec.name.as_str(), spec.description.as_deref()), ("payments", None));
+        assert_eq!(spec.adoption, AdoptionPolicy::Never);
         assert_eq!(spec.secret.expires_at, "expiresAt");
         assert_eq!((spec.on_missing, spec.on_excess), (Policy::Block, Policy::Warn));
         assert_eq!(spec.warn_before, DEFAULT_WARN_BEFORE);
@@ -401,6 +423,7 @@ mod tests {
             (json!({"expiry": {"warnBefore": ["soon"]}}), "spec.expiry.warnBefore must hold"),
             (json!({"managementPolicy": "Paused"}), "spec.managementPolicy must be Full, Observe or Suspended"),
             (json!({"workspaces": ["bitbucket.org/hanzo"]}), "spec.workspaces must hold slugs"),
+            (json!({"adoptionPolicy": "Always"}), "spec.adoptionPolicy must be"),
             (json!({"interval": "30s"}), "spec.interval must be between"),
             (json!({"interval": "1h-1h"}), "spec.interval must be between"),
         ];

@@ -347,6 +347,13 @@ fn intents(pass: &Pass<'_>, status: &BitbucketConnectionStatus) -> Vec<Announcem
         Intent::Created => {
             Announcement::new(EventReason::ConnectionCreated, id, format!("Created the connection {name} in the KMS."))
         }
+        Intent::Adopted => Announcement::new(
+            EventReason::ConnectionAdopted,
+            id,
+            format!(
+                "Took over the connection {name} in the KMS: it now has the credentials of the Secret and the mark of this object. When this object is deleted it stays there without the mark, unless spec.deletionPolicy says Delete."
+            ),
+        ),
         Intent::Updated => Announcement::new(
             EventReason::ConnectionUpdated,
             format!("{id} {generation} {version}"),

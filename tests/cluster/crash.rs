@@ -5,7 +5,7 @@ use bitbucket_connection_operator::api::BitbucketConnection;
 use futures::future::{BoxFuture, join_all};
 use kube::ResourceExt;
 use serde_json::{Value, json};
-use sim::{Caller, Fault, Match, Operation};
+use sim::{Caller, Connection, Fault, Match, Operation};
 
 use crate::harness::{EMAIL, PATIENCE, PAUSE, PROJECT, SECRET, TOKEN, World, in_time};
 
@@ -119,6 +119,18 @@ async fn a_deletion_that_retains() {
     Scene { act, write: Operation::Update, told: Some("ConnectionRetained"), troubles }.ends_alike().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adoption() {
+    let act: Act = |world| {
+        Box::pin(async {
+            world.kms.remove(&world.row("payments").id);
+            world.kms.insert(Connection::new("payments").project(PROJECT).description("Made by hand"));
+            spec(world, json!({"adoptionPolicy": "Adopt"})).await;
+        })
+    };
+    Scene { act, write: Operation::Update, told: Some("ConnectionAdopted"), troubles: ALL }.ends_alike().await;
+}
+
 async fn apply(world: &World) {
     world.connection("payments").apply().await;
 }
@@ -153,6 +165,7 @@ impl Scene {
         let calm = self.play(None).await;
         let mut told = vec!["ConnectionCreated"];
         told.extend(self.told);
+        told.sort_unstable();
         assert_eq!(calm.events.iter().map(|(reason, _)| reason.as_str()).collect::<Vec<_>>(), told);
         let runs = self.troubles.iter().map(async |trouble| {
             let troubled = self.play(Some((*trouble, &calm))).await;
@@ -214,7 +227,7 @@ impl Scene {
 async fn end(world: &World) -> End {
     let object = world.api::<BitbucketConnection>().get_opt("payments").await.expect("an answer");
     let rows = world.kms.connections();
-    let mark = |row: &sim::Connection| row.description.clone().unwrap_or_default();
+    let mark = |row: &Connection| row.description.clone().unwrap_or_default();
     let anonymous = |text: String| match text.find("[k8s:") {
         Some(at) => format!("{}[mark]", &text[..at]),
         None => text,

@@ -3,6 +3,7 @@
 //! `harness` starts and stops all that and holds the words in which the tests are written; each other file is about one
 //! thing that users can rely on. The control plane is found or built by itself: see `controlplane`.
 
+mod adoption;
 mod crash;
 mod credentials;
 mod deletion;

@@ -6,7 +6,7 @@ use serde_json::json;
 use sim::{Connection, Kms, Match};
 
 use crate::harness::{
-    CLIENT_ID, CLIENT_SECRET, EMAIL, Kstatus, PROJECT, SECRET, TOKEN, World, assert_condition, kstatus,
+    CLIENT_ID, CLIENT_SECRET, EMAIL, Kstatus, PROJECT, SECRET, TOKEN, World, assert_condition, condition, kstatus,
 };
 
 const NEXT: &str = "ATATT3xFfGF0-canary-of-the-next-token";
@@ -116,6 +116,64 @@ async fn a_name_that_is_somebody_elses_is_not_taken() {
     world.request_reconcile("marked").await;
     world.ready("marked").await;
     assert_eq!(world.told("marked").await, ["ConnectionCreated", "NameConflict", "Recovered"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_objects_that_want_one_name_the_second_waits() {
+    let world = World::start().await;
+    world.ready_connection("first").await;
+    let wanted = json!({"connectionName": "first"});
+    for (name, change) in
+        [("second", wanted.clone()), ("third", json!({"adoptionPolicy": "Adopt", "connectionName": "first"}))]
+    {
+        world.connection(name).change(change).apply().await;
+        let bbc = world.not_ready(name, "NameConflict").await;
+        assert_condition(&bbc, "Synced", "False", "NameConflict", &["first", "spec.connectionName"]);
+        assert!(!condition(&bbc, "Synced").2.contains("adoptionPolicy"), "what bears a mark can't be taken over");
+    }
+    let row = world.row("first");
+    assert_eq!(world.kms.connections(), [row]);
+
+    // The name is free once the first gives it up, or is gone.
+    world.patch("first", json!({"spec": {"connectionName": "renamed"}})).await;
+    world.ready("first").await;
+    world.request_reconcile("second").await;
+    world.ready("second").await;
+    world.request_reconcile("third").await;
+    world.not_ready("third", "NameConflict").await;
+    world.delete("second").await;
+    world.until_gone("second").await;
+    world.request_reconcile("third").await;
+    world.ready("third").await;
+    assert_eq!(world.told("third").await, ["ConnectionCreated", "NameConflict", "Recovered"]);
+    assert_eq!(world.kms.connections().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_swapped_by_way_of_a_third() {
+    let world = World::start().await;
+    let names = ["one", "two"];
+    for name in names {
+        world.ready_connection(name).await;
+    }
+    let ids = names.map(|name| world.row(name).id);
+    let rename = async |object: &str, to: &str| {
+        world.patch(object, json!({"spec": {"connectionName": to}})).await;
+    };
+    rename("one", "two").await;
+    rename("two", "one").await;
+    for name in names {
+        world.not_ready(name, "NameConflict").await;
+    }
+    assert_eq!(names.map(|name| world.row(name).id), ids, "each keeps what it has");
+    rename("one", "three").await;
+    world.ready("one").await;
+    world.request_reconcile("two").await;
+    world.ready("two").await;
+    rename("one", "two").await;
+    world.ready("one").await;
+    assert_eq!(["two", "one"].map(|name| world.row(name).id), ids);
+    assert_eq!(world.kms.connections().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

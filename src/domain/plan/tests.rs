@@ -7,6 +7,8 @@ use crate::domain::{
 };
 use serde_json::json;
 
+mod adoption;
+
 const ID: &str = "11111111-1111-4111-8111-111111111111";
 
 fn spec() -> ConnectionSpec {
@@ -75,8 +77,17 @@ fn planned(token: &Token, recorded: Option<&ConnectionStatus>, remote: &Remote) 
     let (spec, owner) = (spec(), owner());
     let finalizer = recorded.is_some();
     let (spec_changed, secret_changed) = (false, false);
-    let wanted =
-        Wanted { spec: &spec, owner: &owner, token, recorded, spec_changed, secret_changed, lost: &[], finalizer };
+    let wanted = Wanted {
+        spec: &spec,
+        owner: &owner,
+        token,
+        recorded,
+        spec_changed,
+        secret_changed,
+        adoption_granted: true,
+        lost: &[],
+        finalizer,
+    };
     shown(&plan(&wanted, remote))
 }
 
@@ -145,6 +156,7 @@ fn what_was_left_undone_is_no_drift() {
             recorded: Some(&recorded),
             spec_changed,
             secret_changed: false,
+            adoption_granted: true,
             lost: &[],
             finalizer: true,
         };
@@ -242,6 +254,7 @@ fn the_mark_of_an_earlier_owner_id_is_replaced() {
             recorded,
             spec_changed: false,
             secret_changed: false,
+            adoption_granted: true,
             lost: &[],
             finalizer: true,
         };
@@ -262,6 +275,7 @@ fn what_our_own_lost_write_did_is_not_taken_for_drift() {
         recorded: Some(&recorded),
         spec_changed: false,
         secret_changed: false,
+        adoption_granted: true,
         lost: &[],
         finalizer: true,
     };
@@ -330,7 +344,7 @@ fn deletion_ends_or_says_what_blocks_it() {
         (Retain, Remote::HostChanged, vec![], retained(true), true),
     ];
     for (policy, remote, steps, tells, release) in table {
-        let plan = deletion(policy, Some(&recorded()), &remote);
+        let plan = deletion(Some(policy), Some(&recorded()), &remote);
         let (shown_steps, shown_tells, reason) = shown(&plan);
         assert_eq!(
             (shown_steps, shown_tells),
@@ -382,6 +396,7 @@ fn what_may_only_be_observed_is_pending_and_told_as_nothing() {
             recorded,
             spec_changed: true,
             secret_changed: true,
+            adoption_granted: false,
             lost: &[Intent::Updated],
             finalizer: false,
         };

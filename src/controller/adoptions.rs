@@ -1,0 +1,52 @@
+//! Taking over connections. The KMS knows no condition on a write, so two objects that want one connection take turns:
+//! who comes second finds the mark of the first.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::OwnedMutexGuard;
+
+use super::observe::Access;
+use crate::{
+    domain::{
+        connection::{Changes, KmsConnection},
+        credential::Credentials,
+    },
+    kms::KmsError,
+};
+
+/// Which connections are just being taken over, by host and id.
+#[derive(Default)]
+pub struct Adoptions(Mutex<HashMap<(String, String), Turn>>);
+
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
+impl Adoptions {
+    /// Takes over a connection, if its description still is the one that was seen, without a mark.
+    pub async fn adopt(
+        &self,
+        access: &Access,
+        id: &str,
+        seen: &str,
+        changes: &Changes,
+        credentials: &Credentials,
+    ) -> Result<KmsConnection, KmsError> {
+        let _turn = self.turn(&access.host, id).await;
+        match access.kms.connection(id).await? {
+            Some(found) if found.description == seen => access.kms.update(id, changes, Some(credentials)).await,
+            Some(_) => Err(KmsError::NameTaken),
+            None => Err(KmsError::NotFound),
+        }
+    }
+
+    async fn turn(&self, host: &str, id: &str) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+            Arc::clone(turns.entry((host.to_owned(), id.to_owned())).or_default())
+        };
+        turn.lock_owned().await
+    }
+}
