@@ -10,6 +10,7 @@ mod drift;
 mod expiry;
 mod grants;
 mod harness;
+mod held;
 mod identities;
 mod instances;
 mod kms_refusals;
