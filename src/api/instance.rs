@@ -159,7 +159,8 @@ pub struct InstanceStatus {
     /// The metadata.generation that this status is about; -1 before the operator has looked at the object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready; Reconciling or Stalled while they are so.
+    /// Ready; Reconciling or Stalled while they are so; DeletionWaiting while the deletion waits for connections that
+    /// still use the instance.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

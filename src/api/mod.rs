@@ -27,6 +27,8 @@ pub const GROUP: &str = "connections.kms.hanzo.ai";
 pub const VERSION: &str = "v1alpha1";
 /// The finalizer of a [`BitbucketConnection`]; it is there exactly while something may be left in the KMS.
 pub const CONNECTION_FINALIZER: &str = "connections.kms.hanzo.ai/connection";
+/// The finalizer of an instance; it is there while connections use it.
+pub const INSTANCE_FINALIZER: &str = "connections.kms.hanzo.ai/instance";
 /// Annotation by which a person or a tool asks for a reconcile now; any new value counts.
 pub const RECONCILE_REQUESTED_AT: &str = "connections.kms.hanzo.ai/reconcile-requested-at";
 /// Annotation of a Secret that carries the expiry of its token, where the Secret has no key for it.

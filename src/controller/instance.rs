@@ -16,6 +16,7 @@ use serde_json::json;
 use super::{
     context::{Context, FIELD_MANAGER},
     errors::{self, Error},
+    held,
     instances::{Instance, Looked},
     mint::Mint,
     observe,
@@ -59,9 +60,8 @@ where
 {
     let key = object.key();
     let now = context.now();
-    if object.meta().deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
-    }
+    let users = context.users.of(&key);
+    let Some(object) = held::hold(object, &users, context).await? else { return Ok(Action::await_change()) };
     let before = context.instances.looked(&key);
     let current = object.secret().and_then(|secret| context.secrets.get(&secret)).map(|seen| seen.version);
     let due = before.as_ref().is_none_or(|before| {
@@ -81,11 +81,10 @@ where
             || (&before.uid, before.generation) != (&looked.uid, looked.generation)
     });
     context.instances.note(key.clone(), looked.clone());
-    let users = context.users.of(&key);
     if news {
         users.iter().for_each(|user| context.triggers.look(user));
     }
-    write_status(object.as_ref(), &looked, users.len(), now, context).await?;
+    write_status(object.as_ref(), &looked, &users, now, context).await?;
     Ok(match looked.look_again {
         Some(at) => Action::requeue(Duration::try_from(at.duration_since(now)).unwrap_or_default()),
         None => Action::await_change(),
@@ -248,7 +247,7 @@ fn client(spec: &KmsInstanceSpec, identity: Identity, context: &Context) -> Arc<
 async fn write_status<K>(
     object: &K,
     looked: &Looked,
-    users: usize,
+    users: &[Target],
     now: Timestamp,
     context: &Context,
 ) -> Result<(), Error>
@@ -291,6 +290,10 @@ fn status(
 ) -> InstanceStatus {
     let ready = &looked.judgement;
     let mut all = vec![conditions::condition(types::READY, ready, generation, &before.conditions, now)];
+    let waits = held::waits_for(object, &object.key(), users);
+    all.extend(
+        waits.map(|waits| conditions::marker(types::DELETION_WAITING, &waits, generation, &before.conditions, now)),
+    );
     let marker = match ready.reason.class() {
         Some(Class::Stalled) => Some(types::STALLED),
         Some(Class::Waiting | Class::Transient) => Some(types::RECONCILING),
@@ -300,7 +303,7 @@ fn status(
     InstanceStatus {
         observed_generation: generation,
         conditions: all,
-        connections: i64::try_from(users).ok(),
+        connections: i64::try_from(users.len()).ok(),
         secret_version: looked.secret_version.clone(),
     }
 }

@@ -10,6 +10,7 @@ mod clock;
 mod context;
 mod errors;
 mod guard;
+mod held;
 mod instance;
 mod instances;
 mod memory;

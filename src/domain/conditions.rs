@@ -22,6 +22,8 @@ pub mod types {
     pub const RECONCILING: &str = "Reconciling";
     /// kstatus: a person must act.
     pub const STALLED: &str = "Stalled";
+    /// Of an instance: its deletion waits for connections that use it. There only while it is so.
+    pub const DELETION_WAITING: &str = "DeletionWaiting";
 }
 
 /// The status of a condition.

@@ -152,3 +152,72 @@ impl Says for InstanceJudgement {
         &self.message
     }
 }
+
+/// Most connections that a message names.
+const NAMES_MAX: usize = 10;
+
+/// Why the deletion of an instance waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InUse {
+    message: String,
+}
+
+impl InUse {
+    /// Connections of the instance's own namespace use it.
+    pub fn by(mut names: Vec<&str>) -> Self {
+        names.sort_unstable();
+        let more = match names.len().saturating_sub(NAMES_MAX) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        names.truncate(NAMES_MAX);
+        Self {
+            message: format!(
+                "BitbucketConnections of this namespace still use this instance: {}{more}. It goes away with the last of them: delete them, or move them to another instance by creating them anew.",
+                names.join(", ")
+            ),
+        }
+    }
+
+    /// So many connections of any namespace use it.
+    pub fn by_many(count: usize) -> Self {
+        let (connections, use_it) =
+            if count == 1 { ("BitbucketConnection", "uses") } else { ("BitbucketConnections", "use") };
+        Self {
+            message: format!(
+                "{count} {connections} still {use_it} this instance; \"kubectl get bbc --all-namespaces -o wide\" shows them. It goes away with the last of them."
+            ),
+        }
+    }
+}
+
+impl Says for InUse {
+    fn status(&self) -> Status {
+        Status::True
+    }
+
+    fn reason(&self) -> &'static str {
+        "InUse"
+    }
+
+    fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_connections_are_named() {
+        let names: Vec<String> = (10..22).map(|number| format!("c{number}")).collect();
+        let all: Vec<&str> = names.iter().rev().map(String::as_str).collect();
+        let message = InUse::by(all.clone()).message;
+        assert!(message.contains(": c10, c11, c12, c13, c14, c15, c16, c17, c18, c19 and 2 more. "), "{message}");
+        let message = InUse::by(all[..2].to_vec()).message;
+        assert!(message.contains(": c20, c21. "), "{message}");
+        assert!(InUse::by_many(1).message.starts_with("1 BitbucketConnection still uses"));
+        assert!(InUse::by_many(3).message.starts_with("3 BitbucketConnections still use"));
+    }
+}

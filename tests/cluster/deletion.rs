@@ -162,6 +162,14 @@ async fn a_deletion_waits_for_the_kms_and_ends_by_itself() {
     assert!(world.kms.connections().is_empty());
 }
 
+/// Deletes an instance in use against its finalizer, as people in a hurry do.
+async fn tear_away_instance(world: &World) {
+    let held = |instance: &KmsInstance| instance.metadata.finalizers.as_ref().is_some_and(|all| !all.is_empty());
+    world.until_instance("kms", "is held by a finalizer", held).await;
+    world.delete_object::<KmsInstance>("kms").await;
+    world.patch_object::<KmsInstance>("kms", json!({"metadata": {"finalizers": null}})).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_needs_neither_secret_nor_token_nor_instance() {
     // What is gone before the object is
@@ -173,7 +181,7 @@ async fn a_deletion_needs_neither_secret_nor_token_nor_instance() {
                 world.request_reconcile("payments").await;
             })
         }),
-        ("the instance", |world| Box::pin(world.delete_object::<KmsInstance>("kms"))),
+        ("the instance", |world| Box::pin(tear_away_instance(world))),
         ("the instance's Secret", |world| Box::pin(world.delete_secret("kms-credentials"))),
     ];
     let reasons = ["SecretNotFound", "CredentialsRejected", "KmsRefNotFound", "KmsInstanceNotReady"];
@@ -197,7 +205,7 @@ async fn a_deletion_needs_neither_secret_nor_token_nor_instance() {
 async fn without_any_way_to_the_kms_the_way_out_is_told() {
     let world = World::start().await;
     world.ready_connection("payments").await;
-    world.delete_object::<KmsInstance>("kms").await;
+    tear_away_instance(&world).await;
     world.not_ready("payments", "KmsRefNotFound").await;
     // With the process goes the session.
     world.restart().await;

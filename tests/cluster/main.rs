@@ -11,6 +11,7 @@ mod drift;
 mod expiry;
 mod grants;
 mod harness;
+mod held;
 mod identities;
 mod instances;
 mod kms_refusals;
