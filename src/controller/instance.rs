@@ -261,7 +261,8 @@ where
             return Ok(());
         };
         let before = newest.status().cloned().unwrap_or_default();
-        let status = status(&before, object.meta().generation, looked, users, now);
+        let waits = held::waits_for(&newest, &object.key(), users);
+        let status = status(&before, object.meta().generation, looked, users.len(), waits.as_ref(), now);
         if status == before {
             return Ok(());
         }
@@ -286,13 +287,13 @@ fn status(
     generation: Option<i64>,
     looked: &Looked,
     users: usize,
+    waits: Option<&InUse>,
     now: Timestamp,
 ) -> InstanceStatus {
     let ready = &looked.judgement;
     let mut all = vec![conditions::condition(types::READY, ready, generation, &before.conditions, now)];
-    let waits = held::waits_for(object, &object.key(), users);
     all.extend(
-        waits.map(|waits| conditions::marker(types::DELETION_WAITING, &waits, generation, &before.conditions, now)),
+        waits.map(|waits| conditions::marker(types::DELETION_WAITING, waits, generation, &before.conditions, now)),
     );
     let marker = match ready.reason.class() {
         Some(Class::Stalled) => Some(types::STALLED),
@@ -303,7 +304,7 @@ fn status(
     InstanceStatus {
         observed_generation: generation,
         conditions: all,
-        connections: i64::try_from(users.len()).ok(),
+        connections: i64::try_from(users).ok(),
         secret_version: looked.secret_version.clone(),
     }
 }
