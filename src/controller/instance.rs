@@ -28,7 +28,7 @@ use crate::{
         conditions::{self, Class, types},
         credential::ContentKey,
         host,
-        instance::InstanceJudgement,
+        instance::{InUse, InstanceJudgement},
         login::{Login, Source},
         schedule,
     },
