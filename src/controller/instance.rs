@@ -60,8 +60,8 @@ where
 {
     let key = object.key();
     let now = context.now();
-    let users = context.users.of(&key);
-    let Some(object) = held::hold(object, &users, context).await? else { return Ok(Action::await_change()) };
+    let held = held::hold(object, &context.users.of(&key), context).await?;
+    let Some(object) = held else { return Ok(Action::await_change()) };
     let before = context.instances.looked(&key);
     let current = object.secret().and_then(|secret| context.secrets.get(&secret)).map(|seen| seen.version);
     let due = before.as_ref().is_none_or(|before| {
@@ -81,6 +81,8 @@ where
             || (&before.uid, before.generation) != (&looked.uid, looked.generation)
     });
     context.instances.note(key.clone(), looked.clone());
+    // After it was noted: whoever came during the look found nothing noted, and waits to be told.
+    let users = context.users.of(&key);
     if news {
         users.iter().for_each(|user| context.triggers.look(user));
     }

@@ -29,7 +29,7 @@ async fn a_deletion_of_an_instance_waits_for_its_connections() {
         world.connection(name).apply().await;
         world.ready(name).await;
     }
-    let instance = world.until_instance("kms", "is held", |instance| is_held(instance)).await;
+    let instance = world.until_instance("kms", "is held", is_held).await;
     assert_eq!(condition(&instance, "DeletionWaiting").0, "", "nobody deletes it");
 
     world.delete_object::<KmsInstance>("kms").await;
@@ -52,7 +52,7 @@ async fn a_deletion_of_an_instance_waits_for_its_connections() {
 async fn an_instance_that_nobody_uses_is_deleted_at_once() {
     let world = World::start().await;
     world.ready_connection("payments").await;
-    world.until_instance("kms", "is held", |instance| is_held(instance)).await;
+    world.until_instance("kms", "is held", is_held).await;
     world.delete("payments").await;
     world.until_gone("payments").await;
     world.until_instance("kms", "is held no more", |instance| !is_held(instance)).await;
@@ -74,7 +74,7 @@ async fn the_deletion_of_a_cluster_instance_tells_how_many_use_it() {
         tenant.ready("payments").await;
         tenants.push(tenant);
     }
-    world.until_cluster_instance("default", "is held", |instance| is_held(instance)).await;
+    world.until_cluster_instance("default", "is held", is_held).await;
     let instances = world.cluster_api::<ClusterKmsInstance>();
     instances.delete("default", &DeleteParams::default()).await.expect("a deletion");
     for (tenant, count) in
