@@ -140,14 +140,16 @@ async fn a_new_annotation_is_noticed_at_once_and_costs_no_call() {
 async fn the_end_draws_near_by_itself() {
     let world = World::start().await;
     world.instance().await;
-    secret(&world, SECRET, Some(&from_now(SignedDuration::from_secs(12))), None).await;
+    secret(&world, SECRET, None, None).await;
     let change = json!({"contact": "ops@example.com", "expiry": {"warnBefore": ["4s", "8s"]}});
     world.connection("payments").change(change).apply().await;
-    world.until_reason("payments", "ExpiringSoon", "OutsideWindow").await;
-    world.bitbucket.clear_journal();
-    world.kms.clear_journal();
+    world.ready("payments").await;
+    // Of all that follows only this is a change.
+    secret(&world, SECRET, Some(&from_now(SignedDuration::from_secs(14))), None).await;
     let warned = world.until_reason("payments", "ExpiringSoon", "WarningWindow").await;
     assert_eq!(condition(&warned, "Ready").0, "True");
+    world.bitbucket.clear_journal();
+    world.kms.clear_journal();
     let expired = world.until_reason("payments", "ExpiringSoon", "Expired").await;
     let (status, _, message) = condition(&expired, "ExpiringSoon");
     assert_eq!((status.as_str(), kstatus(&expired)), ("True", Kstatus::Current), "what is observed outranks a date");
