@@ -87,8 +87,7 @@ async fn user_name_and_password_or_a_jwt_from_a_secret() {
         assert!(told.iter().all(|word| message.contains(word)), "{method}: {message}");
         assert_eq!(kstatus(&instance), Kstatus::Failed, "{method}");
         let tried = world.kms.logins();
-        let connection = world.not_ready("payments", "KmsInstanceNotReady").await;
-        assert!(condition(&connection, "Ready").2.contains(&message), "{method}");
+        world.until("payments", "repeats its instance", |bbc| condition(bbc, "Ready").2.contains(&message)).await;
         world.patch("payments", json!({"spec": {"description": method}})).await;
         world.not_ready("payments", "KmsInstanceNotReady").await;
         assert_eq!(world.kms.logins(), tried, "{method} is not tried again by itself");
