@@ -20,7 +20,7 @@ use crate::{
         conditions::{Judgement, Reason},
         connection::KmsConnection,
         ownership::{self, Origin, Ownership},
-        plan::{self, Intent, Plan, Remote, Stage, Step},
+        plan::{self, Intent, Plan, Remote, Stage, Step, Surprise},
         token::Token,
     },
     kms::KmsError,
@@ -44,17 +44,6 @@ pub struct Outcome {
     pub written: Written,
     /// When the KMS wants to be asked again.
     pub retry_after: Option<Duration>,
-}
-
-/// What a plan didn't reckon with: the KMS holds something else than was observed, and another plan follows from that.
-#[derive(Debug)]
-pub enum Surprise {
-    /// The name of a new connection is taken, or the one to be taken over changed. If it is ours, the answer to an
-    /// earlier write was lost.
-    NameTaken,
-    /// The KMS didn't do what a deletion takes, for that reason. Whether the object may go all the same is for its
-    /// policy to say.
-    Kept(Judgement),
 }
 
 /// How far our own writes to the API server got in this pass.
@@ -110,7 +99,7 @@ pub async fn act(
             },
             (Step::Adopt { id, seen, changes }, Ok(access)) => match &verified.credentials {
                 Some(credentials) => {
-                    let adopted = context.adoptions.adopt(access, id, seen, changes, credentials).await;
+                    let adopted = context.adoptions.adopt(&access.kms, id, seen, changes, credentials).await;
                     adopted.map(|adopted| (Some(adopted), true))
                 }
                 None => continue,

@@ -8,13 +8,12 @@ use std::{
 
 use tokio::sync::OwnedMutexGuard;
 
-use super::observe::Access;
 use crate::{
     domain::{
         connection::{Changes, KmsConnection},
         credential::Credentials,
     },
-    kms::KmsError,
+    kms::{Kms, KmsError},
 };
 
 /// Which connections are just being taken over, by host and id.
@@ -27,15 +26,15 @@ impl Adoptions {
     /// Takes over a connection, if its description still is the one that was seen, without a mark.
     pub async fn adopt(
         &self,
-        access: &Access,
+        kms: &Kms,
         id: &str,
         seen: &str,
         changes: &Changes,
         credentials: &Credentials,
     ) -> Result<KmsConnection, KmsError> {
-        let _turn = self.turn(&access.host, id).await;
-        match access.kms.connection(id).await? {
-            Some(found) if found.description == seen => access.kms.update(id, changes, Some(credentials)).await,
+        let _turn = self.turn(kms.host(), id).await;
+        match kms.connection(id).await? {
+            Some(found) if found.description == seen => kms.update(id, changes, Some(credentials)).await,
             Some(_) => Err(KmsError::NameTaken),
             None => Err(KmsError::NotFound),
         }

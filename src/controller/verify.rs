@@ -7,7 +7,6 @@ use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
 use super::{
-    act::Surprise,
     context::Context,
     errors,
     observe::{Access, Observed, Task, has_finalizer},
@@ -18,7 +17,7 @@ use crate::{
         connection::{KmsConnection, KmsScope},
         credential::{CredentialProblem, Credentials},
         ownership::{self, Ownership},
-        plan::Remote,
+        plan::{Remote, Surprise},
         schedule::Due,
         spec::{self, AdoptionPolicy, ConnectionSpec, SpecProblem},
         token::{Push, Token},

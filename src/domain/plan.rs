@@ -4,22 +4,23 @@
 //! arrives at the same end, whatever the crash left behind.
 
 mod adoption;
+mod deletion;
+mod restraint;
 
 use std::fmt;
 
 pub use adoption::name_conflict;
+pub use deletion::deletion;
+pub use restraint::{let_go, observed};
 
 use super::{
     conditions::{Judgement, Reason},
     connection::{Changes, KmsConnection, NewConnection},
     ownership::{self, Origin, Owner, Ownership},
-    spec::{ConnectionSpec, DeletionPolicy, Management},
+    spec::{ConnectionSpec, Management},
     token::{Push, Token},
 };
 use crate::api::ConnectionStatus;
-
-mod restraint;
-pub use restraint::{let_go, observed};
 
 /// What the KMS holds for an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +91,17 @@ impl fmt::Display for Step {
             Self::Delete { .. } => f.write_str("delete connection"),
         }
     }
+}
+
+/// What a plan didn't reckon with: the KMS holds something else than was observed, and another plan follows from that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Surprise {
+    /// The name of a new connection is taken, or the one to be taken over changed. If it is ours, the answer to an
+    /// earlier write was lost.
+    NameTaken,
+    /// The KMS didn't do what a deletion takes, for that reason. Whether the object may go all the same is for its
+    /// policy to say.
+    Kept(Judgement),
 }
 
 /// A step, and what people are told once it is done.
@@ -430,69 +442,6 @@ fn credentials_need(wanted: &Wanted<'_>, connection: &KmsConnection) -> Option<N
     }
     let same_email = connection.email.as_ref().is_none_or(|stored| stored == email);
     (!same_email).then_some(Need::NewEmail)
-}
-
-/// Plans for an object that is being deleted. Without a policy what was created is deleted, and what was adopted stays.
-pub fn deletion(policy: Option<DeletionPolicy>, recorded: Option<&ConnectionStatus>, remote: &Remote) -> Plan {
-    let policy = policy.unwrap_or_else(|| adoption::deletion_policy(recorded, remote));
-    let done = |step: Option<Step>, intent: Option<Intent>| {
-        let (tells, stages) = match step {
-            Some(step) => (Vec::new(), vec![Stage { step, tells: intent.into_iter().collect() }]),
-            None => (intent.into_iter().collect(), Vec::new()),
-        };
-        let synced = Judgement::not_evaluated("the object is being deleted");
-        Plan { tells, stages, pending: None, synced, holds: false, release: true }
-    };
-    match (policy, remote) {
-        (DeletionPolicy::Delete, Remote::Ours(connection)) => {
-            done(Some(Step::Delete { id: connection.id.clone() }), Some(Intent::Deleted(Identity::of(connection))))
-        }
-        (DeletionPolicy::Retain, Remote::Ours(connection)) => {
-            let description = ownership::without_mark(&connection.description).to_owned();
-            let changes = Changes { name: None, description: Some(description) };
-            let strip = Step::Update { id: connection.id.clone(), changes, credentials: false };
-            done(Some(strip), Some(Intent::Retained { connection: Identity::of(connection), with_mark: false }))
-        }
-        // A pass before a crash deleted it, or somebody else did.
-        (DeletionPolicy::Delete, Remote::Absent | Remote::NameTaken | Remote::Adoptable(_)) => {
-            done(None, recorded.map(|recorded| Intent::Deleted(Identity::recorded(recorded))))
-        }
-        (DeletionPolicy::Retain, Remote::Absent | Remote::NameTaken | Remote::Adoptable(_)) => done(None, None),
-        (DeletionPolicy::Retain, Remote::NotOurs(connection, _)) => {
-            done(None, Some(Intent::Retained { connection: Identity::of(connection), with_mark: false }))
-        }
-        (DeletionPolicy::Delete, Remote::NotOurs(connection, _)) => {
-            done(None, Some(Intent::LeftAlone(Identity::of(connection))))
-        }
-        (DeletionPolicy::Retain, Remote::Unreadable(_) | Remote::Ambiguous | Remote::HostChanged) => done(
-            None,
-            recorded.map(|recorded| Intent::Retained { connection: Identity::recorded(recorded), with_mark: true }),
-        ),
-        (DeletionPolicy::Delete, Remote::Unreadable(judgement)) => Plan::nothing(blocked(judgement), true),
-        (DeletionPolicy::Delete, Remote::Ambiguous) => Plan::nothing(
-            blocked(&Judgement::new(
-                Reason::OwnershipAmbiguous,
-                "Several connections in the KMS bear the mark of this object; remove it from the description of those that shall stay.",
-            )),
-            true,
-        ),
-        (DeletionPolicy::Delete, Remote::HostChanged) => Plan::nothing(
-            blocked(&Judgement::new(
-                Reason::KmsChanged,
-                "The instance now names another KMS, which doesn't hold the connection; let it name the old host again.",
-            )),
-            true,
-        ),
-    }
-}
-
-/// What a deletion says that can't go on: an outage passes by itself, anything else needs a person. Both are told the
-/// one edit that frees the object.
-fn blocked(why: &Judgement) -> Judgement {
-    const WAY_OUT: &str = "To let this object go and leave the connection in the KMS, set spec.deletionPolicy: Retain.";
-    let message = format!("The connection in the KMS can't be deleted. {} {WAY_OUT}", why.message);
-    let outage = why.reason.class() == Some(super::conditions::Class::Transient);
-    Judgement::new(if outage { why.reason } else { Reason::DeletionBlocked }, message)
 }
 
 fn in_sync(spec: &ConnectionSpec) -> Judgement {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::spec::DeletionPolicy;
 use crate::domain::{
     credential::Credentials,
     ownership::OwnerId,
