@@ -9,6 +9,7 @@
 //! | [`domain`] | the rules, pure: no I/O, no async, no clock of their own, no Kubernetes client |
 //! | [`bitbucket`] | the client of Bitbucket Cloud: who is this token, and what may it do? |
 //! | [`kms`] | the client of the KMS: sessions, connections, errors |
+//! | [`http`] | what both clients share: limits, and taking secrets out of what servers say |
 //! | [`controller`] | the operator: the story, and the only writer of status and events |
 //! | [`telemetry`] | logs, metrics, health |
 //! | [`cli`] | the command line |
