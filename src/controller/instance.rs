@@ -152,17 +152,14 @@ async fn look<K: Instance>(
             looked.secret_version = version;
         }
     }
-    looked.attempts = match looked.judgement.reason.class() {
-        Some(_) if unproven => looked.attempts.saturating_add(1),
-        Some(Class::Transient) => looked.attempts.saturating_add(1),
-        _ => 0,
-    };
-    let wait = match looked.judgement.reason.class() {
-        Some(_) if unproven => Some(schedule::backoff(looked.attempts - 1, &key.to_string())),
-        Some(Class::Transient) => Some(schedule::backoff(looked.attempts - 1, &key.to_string())),
+    let class = looked.judgement.reason.class();
+    let backed_off = class == Some(Class::Transient) || (unproven && class.is_some());
+    let wait = match class {
+        _ if backed_off => Some(schedule::backoff(looked.attempts, &key.to_string())),
         Some(Class::Stalled) => Some(STALLED_AGAIN),
-        Some(Class::Waiting) | None => None,
+        Some(Class::Waiting | Class::Transient) | None => None,
     };
+    looked.attempts = if backed_off { looked.attempts.saturating_add(1) } else { 0 };
     looked.look_again = wait.and_then(|wait| now.checked_add(wait).ok());
     tracing::info!(reason = looked.judgement.reason.as_str(), "looked at an instance");
     Ok(looked)
