@@ -8,7 +8,7 @@ mod workspaces;
 
 use std::net::IpAddr;
 
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Method, RequestBuilder};
 use url::{Host, Url};
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
         credential::Credentials,
         verdict::{NoVerdict, Refusal, Verdict},
     },
-    http::{self, BODY_MAX, Failure, Observe},
+    http::{BODY_MAX, Client, Failure, Observe},
 };
 
 /// Bitbucket Cloud, or what stands in for it.
@@ -44,7 +44,7 @@ pub enum BadBaseUrl {
 
 impl Bitbucket {
     /// A client of the API at `base_url`, path included: `https://api.bitbucket.org/2.0`. `http` should come from
-    /// [`http::client`].
+    /// [`crate::http::client`].
     pub fn new(base_url: &str, http: Client, observe: Observe) -> Result<Self, BadBaseUrl> {
         let mut user = Url::parse(base_url).map_err(|_| BadBaseUrl::NotAUrl)?;
         match user.scheme() {
@@ -67,7 +67,7 @@ impl Bitbucket {
     /// one that leaves the e-mail out.
     pub async fn verify(&self, credentials: &Credentials) -> Verdict {
         let token = credentials.token.expose();
-        let question = || self.http.get(self.user.clone());
+        let question = || self.http.request(Method::GET, self.user.clone());
         // reqwest marks both headers as sensitive.
         let with_email = question().basic_auth(credentials.email.as_str(), Some(token));
         match self.ask(with_email, "get_user", token).await {
@@ -80,7 +80,7 @@ impl Bitbucket {
     }
 
     async fn ask(&self, request: RequestBuilder, operation: &'static str, token: &str) -> Verdict {
-        match http::send(request, BODY_MAX, operation, &self.observe).await {
+        match self.http.send(request, BODY_MAX, operation, &self.observe).await {
             Ok(answer) => judge::judge(answer.status, &answer.headers, &answer.body, &[token]),
             Err(failure) => Verdict::Unknown(NoVerdict::Unavailable(match failure {
                 Failure::Certificate => "the certificate of Bitbucket is not trusted".to_owned(),

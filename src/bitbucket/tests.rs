@@ -12,7 +12,6 @@ use axum::{
     http::{HeaderMap as Seen, StatusCode},
     routing::get,
 };
-use reqwest::Client;
 use serde_json::json;
 
 use super::{
@@ -25,7 +24,7 @@ use crate::{
         scopes::parse_header,
         verdict::{Accepted, Account, NoVerdict, Refusal, Verdict},
     },
-    http::{self, Body, Observe},
+    http::{self, Body, Client, Observe},
 };
 
 const USER: &str =

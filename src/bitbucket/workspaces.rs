@@ -1,5 +1,6 @@
 //! Which workspaces a token reaches: `GET /user/workspaces`, page by page.
 
+use reqwest::Method;
 use serde_json::Value;
 
 use super::{Bitbucket, judge::NO_JSON};
@@ -25,9 +26,9 @@ impl Bitbucket {
         // Pages are counted: an address that the server names would get the token sent there.
         for number in 1..=PAGES_MAX {
             let query = [("pagelen", PAGE_LEN), ("page", number)];
-            let request = self.http.get(self.workspaces.clone()).query(&query);
+            let request = self.http.request(Method::GET, self.workspaces.clone()).query(&query);
             let request = request.basic_auth(credentials.email.as_str(), Some(token));
-            let page = match http::send(request, BODY_MAX, "get_user_workspaces", &self.observe).await {
+            let page = match self.http.send(request, BODY_MAX, "get_user_workspaces", &self.observe).await {
                 Ok(answer) => page(&answer, token),
                 Err(failure) => Err(NoVerdict::Unavailable(failure.to_string())),
             };

@@ -8,7 +8,6 @@ use std::{
 
 use jiff::Timestamp;
 use kube::runtime::reflector::{ObjectRef, Store};
-use reqwest::Client;
 
 use super::{errors, secrets::SecretKey, triggers::InstanceKey};
 use crate::{
@@ -20,7 +19,7 @@ use crate::{
         login::Login,
         spec::{InstanceKind, InstanceRef},
     },
-    http::Observe,
+    http::{Client, Observe},
     kms::{Kms, LoginError},
 };
 

@@ -14,7 +14,7 @@ mod wire;
 use std::{sync::Arc, time::Duration};
 
 use ::http::header::AUTHORIZATION;
-use reqwest::{Client, Method};
+use reqwest::Method;
 use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
@@ -30,7 +30,7 @@ use crate::{
         host,
         login::AuthMethod,
     },
-    http::{self, Answer, BODY_MAX, BadShape, LIST_MAX, Observe},
+    http::{Answer, BODY_MAX, BadShape, Client, LIST_MAX, Observe},
 };
 use error::Operation;
 use list::{Lists, Write};
@@ -72,7 +72,7 @@ impl<'a> Call<'a> {
 
 impl Kms {
     /// A client of the KMS at `host`, which must have been found good before. `http` should come from
-    /// [`http::client`]; nothing is sent yet. Other credentials or another host need another `Kms`.
+    /// [`crate::http::client`]; nothing is sent yet. Other credentials or another host need another `Kms`.
     pub fn new(
         host: Url,
         identity: Identity,
@@ -252,7 +252,7 @@ impl Kms {
         if let Some(body) = &call.body {
             request = request.json(body);
         }
-        let answer = http::send(request, call.limit, call.operation.label(), &self.observe).await;
+        let answer = self.http.send(request, call.limit, call.operation.label(), &self.observe).await;
         answer.map_err(|failure| KmsError::Unavailable { what: error::what(failure) })
     }
 
@@ -273,8 +273,9 @@ impl Kms {
         let secrets: Vec<&str> = proof.secrets().collect();
         let Some(path) = self.identity.path() else { return self.try_token(method, proof, &secrets).await };
         let url = self.address(&["auth"], &path);
-        let request = self.http.post(url).json(&self.identity.body(proof, self.organization_slug.as_deref()));
-        let answer = http::send(request, BODY_MAX, Operation::Login.label(), &self.observe).await;
+        let request =
+            self.http.request(Method::POST, url).json(&self.identity.body(proof, self.organization_slug.as_deref()));
+        let answer = self.http.send(request, BODY_MAX, Operation::Login.label(), &self.observe).await;
         let answer = answer.map_err(|failure| LoginError::Unavailable { what: error::what(failure) })?;
         login::read(&answer, method, &secrets)
     }
@@ -289,8 +290,8 @@ impl Kms {
         let header = proof.access_token().and_then(login::bearer).ok_or(LoginError::InvalidCredentials { method })?;
         let nobody = uuid::Uuid::nil().to_string();
         let url = self.address(&["app-connections", "bitbucket"], &[&nobody]);
-        let request = self.http.get(url).header(AUTHORIZATION, header.clone());
-        let answer = http::send(request, BODY_MAX, Operation::Get.label(), &self.observe).await;
+        let request = self.http.request(Method::GET, url).header(AUTHORIZATION, header.clone());
+        let answer = self.http.send(request, BODY_MAX, Operation::Get.label(), &self.observe).await;
         let answer = answer.map_err(|failure| LoginError::Unavailable { what: error::what(failure) })?;
         error::classify_probe(&answer, method, secrets)?;
         Ok(session::Granted { header, expires_in: 0 })
