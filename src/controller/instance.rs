@@ -237,8 +237,7 @@ async fn find<K: Instance>(
 fn client(spec: &KmsInstanceSpec, identity: Identity, context: &Context) -> Arc<Kms> {
     let url = host::check(spec.host.as_deref(), &context.allowed_hosts)
         .expect("the host was checked before the Secret was read");
-    let (http, observe) = (context.instances.http.clone(), Arc::clone(&context.instances.observe));
-    Arc::new(Kms::new(url, identity, spec.organization_slug.clone(), http, observe))
+    Arc::new(Kms::new(context.instances.server(url), identity, spec.organization_slug.clone()))
 }
 
 /// Writes the status of the instance as it is now, not as the cache had it: instances are few, and a cache that is behind

@@ -3,11 +3,13 @@
 
 use std::{
     collections::HashMap,
+    num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::Timestamp;
 use kube::runtime::reflector::{ObjectRef, Store};
+use url::Url;
 
 use super::{errors, secrets::SecretKey, triggers::InstanceKey};
 use crate::{
@@ -15,12 +17,13 @@ use crate::{
     domain::{
         credential::ContentKey,
         grants::{self, Denied},
+        host,
         instance::InstanceJudgement,
         login::Login,
         spec::{InstanceKind, InstanceRef},
     },
-    http::{Client, Observe},
-    kms::{Kms, LoginError},
+    http::{Client, Observe, ObserveWait},
+    kms::{Kms, Limits, LoginError, Server},
 };
 
 /// What is known of the instances.
@@ -32,6 +35,19 @@ pub struct Instances {
     pub http: Client,
     /// Told of each request.
     pub observe: Observe,
+    pace: Pace,
+    /// Limits by host: instances share those of theirs.
+    limits: Mutex<HashMap<String, Arc<Limits>>>,
+}
+
+/// How many requests a host may get.
+pub struct Pace {
+    /// Reads a minute.
+    pub reads: Option<NonZeroU32>,
+    /// Writes a minute.
+    pub writes: Option<NonZeroU32>,
+    /// Told of each request that had to wait.
+    pub waited: ObserveWait,
 }
 
 /// What the last look at an instance found.
@@ -148,8 +164,19 @@ impl Instances {
         cluster: Option<Store<ClusterKmsInstance>>,
         http: Client,
         observe: Observe,
+        pace: Pace,
     ) -> Self {
-        Self { namespaced, cluster, looked: Mutex::default(), http, observe }
+        Self { namespaced, cluster, looked: Mutex::default(), http, observe, pace, limits: Mutex::default() }
+    }
+
+    /// The way to the server at an address that was found good before.
+    pub fn server(&self, url: Url) -> Server {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        limits.retain(|_, limits| Arc::strong_count(limits) > 1);
+        let Pace { reads, writes, waited } = &self.pace;
+        let new = || Arc::new(Limits::new(*reads, *writes, Arc::clone(waited)));
+        let limits = Arc::clone(limits.entry(host::display(&url)).or_insert_with(new));
+        Server { url, http: self.http.clone(), limits, observe: Arc::clone(&self.observe) }
     }
 
     /// The instance that an object of a namespace refers to.

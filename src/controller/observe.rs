@@ -23,6 +23,7 @@ use crate::{
         credential::{ContentKey, Credentials},
         expiry::Declared,
         grants::Denied,
+        limit::Priority,
         ownership::{Owner, OwnerId},
         schedule::{self, Due, Situation},
         spec::{self, ConnectionSpec, InstanceKind, InstanceRef, Management, SpecProblem},
@@ -193,6 +194,18 @@ impl Observed {
     pub fn requested(&self) -> bool {
         let handled = self.object.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_deref());
         self.object.reconcile_requested_at().is_some_and(|requested| handled != Some(requested))
+    }
+
+    /// Who goes first where a server's limit makes objects wait: deletions, rotations, and what a person asked for.
+    pub fn priority(&self) -> Priority {
+        match self.task {
+            Task::Delete | Task::Verify(Due::SpecChanged | Due::Requested | Due::SecretChanged) => Priority::First,
+            Task::Verify(Due::Retry) if self.memory.urgent => Priority::First,
+            Task::Verify(Due::FirstPass | Due::AccessChanged | Due::Retry | Due::Interval)
+            | Task::Nothing
+            | Task::Wait
+            | Task::Suspended => Priority::InTurn,
+        }
     }
 
     /// Whether the Secret, where it was read, holds other values than those that the status tells of.

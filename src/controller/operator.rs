@@ -33,7 +33,7 @@ use super::{
     errors,
     guard::{RECONCILE_TIMEOUT, guarded},
     instance,
-    instances::{Instance, Instances},
+    instances::{Instance, Instances, Pace},
     memory::Memory,
     namespaces::Namespaces,
     options::{Error, Options},
@@ -46,7 +46,7 @@ use super::{
 };
 use crate::{
     api::{BitbucketConnection, ClusterKmsInstance, KmsInstance},
-    bitbucket::Bitbucket,
+    bitbucket::{Accounts, Bitbucket},
     domain::{credential::ProcessKey, ownership::OwnerId, schedule},
     http,
     telemetry::{health::Readiness, metrics::Metrics},
@@ -198,7 +198,14 @@ fn context(
             .map(|cluster| (cluster.instances.0.clone(), triggers.open_cluster_instances())),
         recounts,
     };
-    let bitbucket = Bitbucket::new(options.bitbucket_url.as_str(), http.clone(), metrics.bitbucket_observer())?;
+    let accounts = Accounts::new(options.bitbucket_requests_per_hour, metrics.bitbucket_waits());
+    let bitbucket =
+        Bitbucket::new(options.bitbucket_url.as_str(), http.clone(), accounts, metrics.bitbucket_observer())?;
+    let pace = Pace {
+        reads: options.kms_reads_per_minute,
+        writes: options.kms_writes_per_minute,
+        waited: metrics.kms_waits(),
+    };
     let namespaced = stores.instances.iter().map(|(scope, (store, _))| (scope.clone(), store.clone())).collect();
     let cluster = stores.cluster.as_ref().map(|cluster| cluster.instances.0.clone());
     let namespaces = match &stores.cluster {
@@ -213,7 +220,7 @@ fn context(
         verdicts: Verdicts::new(bitbucket, Arc::clone(&clock)),
         clock,
         allowed_hosts: options.allowed_hosts.clone(),
-        instances: Instances::new(namespaced, cluster, http, metrics.kms_observer()),
+        instances: Instances::new(namespaced, cluster, http, metrics.kms_observer(), pace),
         secrets: SecretIndex::default(),
         namespaces,
         process_key: ProcessKey::random(),

@@ -12,6 +12,7 @@ pub mod grants;
 mod hex;
 pub mod host;
 pub mod instance;
+pub mod limit;
 pub mod login;
 pub mod ownership;
 pub mod plan;

@@ -100,6 +100,21 @@ pub fn next_verification(verified: Timestamp, interval: Span, uid: &str) -> Time
     Timestamp::from_second(at.as_second().saturating_add(early)).unwrap_or(at)
 }
 
+/// Over how long objects that were verified together are verified again: a tenth of their interval.
+pub fn spread_of(interval: Span) -> Duration {
+    Duration::from_secs(u64::try_from(interval.as_secs()).unwrap_or_default() / 10)
+}
+
+/// The same wait, and up to a fifth more: what waits for one thing doesn't come at once.
+pub fn scatter(wait: Duration, uid: &str) -> Duration {
+    wait + wait.mul_f64(share(uid) / 5.0)
+}
+
+/// The object's own number between 0 and 1.
+fn share(uid: &str) -> f64 {
+    f64::from(u32::try_from(seed(uid) % 1_000).unwrap_or_default()) / 1_000.0
+}
+
 /// How long to wait after so many attempts in a row that met an outage: 5 s doubled up to 5 min, and some jitter.
 pub fn backoff(attempts: u32, uid: &str) -> Duration {
     let builder = ExponentialBuilder::new()
