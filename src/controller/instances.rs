@@ -19,6 +19,7 @@ use crate::{
         grants::{self, Denied},
         host,
         instance::InstanceJudgement,
+        limit::Limit,
         login::Login,
         spec::{InstanceKind, InstanceRef},
     },
@@ -208,6 +209,16 @@ impl Instances {
             }
             Some(looked) => Found::NotReady(looked.judgement),
         }
+    }
+
+    /// The limit for reads at the host of an instance, and all instances at that host.
+    pub fn reads(&self, key: &InstanceKey) -> Option<(Limit, Vec<InstanceKey>)> {
+        let looked = self.lock();
+        let of = |looked: &Looked| looked.kms.clone();
+        let kms = looked.get(key).and_then(of)?;
+        let there = |other: &Looked| other.kms.as_ref().is_some_and(|other| other.host() == kms.host());
+        let sharing = looked.iter().filter(|(_, looked)| there(looked)).map(|(key, _)| key.clone()).collect();
+        Some((kms.limits().reads.limit(), sharing))
     }
 
     /// The client of an instance by which its connections can be deleted, even if the instance or its Secret is gone.

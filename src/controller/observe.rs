@@ -21,6 +21,7 @@ use crate::{
     domain::{
         conditions::{self, Class, Judgement, Reason, types},
         credential::{ContentKey, Credentials},
+        duration::Span,
         expiry::Declared,
         grants::Denied,
         limit::Priority,
@@ -55,6 +56,8 @@ pub struct Observed {
     pub memory: ObjectMemory,
     /// What is to be done.
     pub task: Task,
+    /// How often it is verified: as the spec says, or less often where the limits of a server force it.
+    pub interval: Span,
     /// The stored status knows the token by an earlier owner id; the one in `object` by the present one.
     pub rekeyed: bool,
 }
@@ -121,6 +124,7 @@ pub async fn observe(object: Arc<BitbucketConnection>, context: &Context) -> Res
         access: Err(Judgement::not_evaluated("the object was not looked at yet")),
         secret: None,
         task: Task::Nothing,
+        interval: interval(&spec, &namespace, context),
         rekeyed: false,
         object,
         uid,
@@ -219,6 +223,12 @@ impl Observed {
     pub fn target(&self) -> Target {
         Target::Connection { namespace: self.namespace.clone(), name: self.name.clone() }
     }
+}
+
+fn interval(spec: &Result<ConnectionSpec, SpecProblem>, namespace: &str, context: &Context) -> Span {
+    spec.as_ref().map_or(spec::DEFAULT_INTERVAL, |spec| {
+        context.effective_interval(spec.interval, &Instances::key(&spec.kms_ref, namespace))
+    })
 }
 
 /// Whether something may be left of an object in the KMS.
@@ -351,7 +361,9 @@ fn situation(observed: &Observed, context: &Context) -> Situation {
         requested: observed.requested(),
         secret_changed: secret_changed(observed, context),
         access_changed: access_changed(observed),
-        next_verification: before.and_then(|status| status.next_verification_time.as_ref()).map(|time| time.0),
+        next_verification: before
+            .and_then(|status| status.next_verification_time.as_ref())
+            .map(|time| schedule::due_at(time.0, context.started, observed.interval, &observed.uid)),
         retry_at: observed.memory.retry_at,
         now: observed.now,
     }

@@ -218,6 +218,7 @@ fn context(
         previous_owner_ids: options.previous_owner_ids.clone(),
         adoptions: Adoptions::default(),
         verdicts: Verdicts::new(bitbucket, Arc::clone(&clock)),
+        started: clock(),
         clock,
         allowed_hosts: options.allowed_hosts.clone(),
         instances: Instances::new(namespaced, cluster, http, metrics.kms_observer(), pace),

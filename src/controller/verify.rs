@@ -16,7 +16,6 @@ use crate::{
         conditions::{self, Judgement, Reason, types},
         connection::{KmsConnection, KmsScope},
         credential::{CredentialProblem, Credentials},
-        duration::Span,
         ownership::{self, Ownership},
         plan::{Remote, Surprise},
         schedule::{self, Due},
@@ -63,7 +62,7 @@ pub async fn verify(observed: &Observed, due: Due, context: &Context) -> Verifie
         Ok(_) if !recorded && !has_finalizer(&observed.object) && push != Push::Allowed => Remote::Absent,
         Ok(access) => {
             let not_before = if observed.memory.uncertain { Some(Instant::now()) } else { not_before };
-            let reading = reading(observed, spec.interval, not_before);
+            let reading = reading(observed, not_before);
             find(observed, access, &spec.scope, reading, &mut verified.retry_after, context).await
         }
     };
@@ -71,9 +70,9 @@ pub async fn verify(observed: &Observed, due: Due, context: &Context) -> Verifie
 }
 
 /// How new a list has to be. Those who look because their interval is over share one, though they come one after another.
-fn reading(observed: &Observed, interval: Span, not_before: Option<Instant>) -> Reading {
+fn reading(observed: &Observed, not_before: Option<Instant>) -> Reading {
     let (max_age, insist) = match observed.task {
-        Task::Verify(Due::Interval) => (schedule::spread_of(interval).min(SHARED_MAX) + SHARED, false),
+        Task::Verify(Due::Interval) => (schedule::spread_of(observed.interval).min(SHARED_MAX) + SHARED, false),
         Task::Verify(Due::SpecChanged | Due::Requested | Due::SecretChanged) => (SHARED, true),
         Task::Delete => (SHARED, observed.requested()),
         _ => (SHARED, false),
@@ -88,7 +87,7 @@ pub async fn locate(observed: &Observed, context: &Context) -> Verified {
         (Err(judgement), _) => Remote::Unreadable(judgement.clone()),
         (Ok(_), Err(problem)) => Remote::Unreadable(Judgement::new(Reason::SpecInvalid, problem.to_string())),
         (Ok(access), Ok(scope)) => {
-            let reading = reading(observed, Span::from_secs(0), Some(deletion_began(observed)));
+            let reading = reading(observed, Some(deletion_began(observed)));
             find(observed, access, &scope, reading, &mut verified.retry_after, context).await
         }
     };
@@ -177,7 +176,7 @@ async fn ask_bitbucket(
     } else {
         let not_before = if due == Due::SecretChanged { secret.changed.or(not_before) } else { not_before };
         let reach = !spec.workspaces.is_empty();
-        let given = context.verdicts.get(&credentials, spec.interval, not_before, reach, observed.priority()).await;
+        let given = context.verdicts.get(&credentials, observed.interval, not_before, reach, observed.priority()).await;
         verified.retry_after = given.retry_after();
         if !matches!(given.verdict, Verdict::Unknown(_)) {
             verified.at = Some(given.at);

@@ -117,7 +117,8 @@ fn refer(object: &BitbucketConnection, context: &Context) {
     let (target, namespace) = (target_of(object), object.namespace().unwrap_or_default());
     context.secrets.refer(&target, Some((namespace.clone(), object.spec.secret_ref.name.clone())));
     let instance = spec::instance_ref(&object.spec).ok().map(|instance| Instances::key(&instance, &namespace));
-    recount(context.users.uses(&target, instance), context);
+    let use_of = instance.map(|instance| (instance, spec::scope(&object.spec).ok()));
+    recount(context.users.uses(&target, use_of), context);
 }
 
 fn recount(changed: Vec<super::triggers::InstanceKey>, context: &Context) {
