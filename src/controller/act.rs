@@ -146,7 +146,9 @@ async fn turn_to(
 ) -> Result<Option<WriteTurn>, KmsError> {
     let Ok(access) = &observed.access else { return Ok(None) };
     let priority = match step {
-        Step::Delete { .. } | Step::Update { credentials: true, .. } => Priority::First,
+        Step::Delete { .. } | Step::Update { credentials: true, .. } if observed.priority() == Priority::InTurn => {
+            Priority::First
+        }
         _ => observed.priority(),
     };
     if let (Some(credentials), true) = (&verified.credentials, step.pushes()) {

@@ -203,7 +203,9 @@ impl Observed {
     /// Who goes first where a server's limit makes objects wait: deletions, rotations, and what a person asked for.
     pub fn priority(&self) -> Priority {
         match self.task {
-            Task::Delete | Task::Verify(Due::SpecChanged | Due::Requested | Due::SecretChanged) => Priority::First,
+            Task::Delete if self.requested() => Priority::AtOnce,
+            Task::Verify(Due::SpecChanged | Due::Requested | Due::SecretChanged) => Priority::AtOnce,
+            Task::Delete => Priority::First,
             Task::Verify(Due::Retry) if self.memory.urgent => Priority::First,
             Task::Verify(Due::FirstPass | Due::AccessChanged | Due::Retry | Due::Interval)
             | Task::Nothing

@@ -71,13 +71,11 @@ pub async fn verify(observed: &Observed, due: Due, context: &Context) -> Verifie
 
 /// How new a list has to be. Those who look because their interval is over share one, though they come one after another.
 fn reading(observed: &Observed, not_before: Option<Instant>) -> Reading {
-    let (max_age, insist) = match observed.task {
-        Task::Verify(Due::Interval) => (schedule::spread_of(observed.interval).min(SHARED_MAX) + SHARED, false),
-        Task::Verify(Due::SpecChanged | Due::Requested | Due::SecretChanged) => (SHARED, true),
-        Task::Delete => (SHARED, observed.requested()),
-        _ => (SHARED, false),
+    let max_age = match observed.task {
+        Task::Verify(Due::Interval) => schedule::spread_of(observed.interval).min(SHARED_MAX) + SHARED,
+        _ => SHARED,
     };
-    Reading { priority: observed.priority(), not_before, max_age, insist }
+    Reading { priority: observed.priority(), not_before, max_age }
 }
 
 /// Looks up what a deletion has to deal with: by the status, else by the mark.
@@ -214,7 +212,7 @@ async fn find(
     match search(observed, access, scope, reading).await {
         Ok(remote) => remote,
         Err(error) => {
-            let rest = || access.kms.rests_for().map(|rest| schedule::scatter(rest, &observed.uid));
+            let rest = || access.kms.rests_for(scope).map(|rest| schedule::scatter(rest, &observed.uid));
             *retry_after = errors::retry_after(&error).or_else(rest);
             failed(&error, access, scope, context)
         }

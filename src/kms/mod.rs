@@ -110,9 +110,9 @@ impl Kms {
         Ok(self.server.limits.turn_to_write(who, priority).await?)
     }
 
-    /// How long the KMS is left alone after an outage, if there was one.
-    pub fn rests_for(&self) -> Option<Duration> {
-        self.rest.left()
+    /// How long a scope is left alone after an outage, if there was one.
+    pub fn rests_for(&self, scope: &KmsScope) -> Option<Duration> {
+        self.rest.left(scope)
     }
 
     /// The limits of its host.
@@ -135,7 +135,8 @@ impl Kms {
     /// A list is no proof of absence: it omits what the identity may not read. Ask [`Kms::connection`] about an id, and
     /// [`Kms::connection_named`] about a name.
     pub async fn connections(&self, scope: &KmsScope, reading: Reading) -> Result<Arc<Snapshot>, KmsError> {
-        let fetch = || self.rest.ask(reading.insist, &self.host, self.list(scope, reading.priority));
+        let insist = reading.priority == Priority::AtOnce;
+        let fetch = || self.rest.ask(scope, insist, self.list(scope, reading.priority));
         self.lists.get(scope, reading.not_before, reading.max_age, fetch).await
     }
 

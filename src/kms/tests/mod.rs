@@ -25,7 +25,7 @@ use crate::{
     domain::{
         connection::{Changes, KmsScope, NewConnection},
         credential::Credentials,
-        limit::Priority::InTurn,
+        limit::Priority::{AtOnce, InTurn},
         login::AuthMethod,
     },
     http,
@@ -53,7 +53,7 @@ fn at(url: url::Url, observe: http::Observe) -> super::Server {
 }
 
 fn reading(not_before: Option<Instant>) -> Reading {
-    Reading { priority: InTurn, not_before, max_age: Duration::from_secs(30), insist: true }
+    Reading { priority: AtOnce, not_before, max_age: Duration::from_secs(30) }
 }
 
 async fn turn(kms: &Kms) -> WriteTurn {
