@@ -30,7 +30,7 @@ use crate::{
         host,
         login::AuthMethod,
     },
-    http::{self, Answer, BODY_MAX, BadShape, LIST_MAX, Observe},
+    http::{self, Answer, BODY_MAX, BadShape, Failure, LIST_MAX, Observe},
 };
 use error::Operation;
 use list::{Lists, Write};
@@ -252,8 +252,17 @@ impl Kms {
         if let Some(body) = &call.body {
             request = request.json(body);
         }
-        let answer = http::send(request, call.limit, call.operation.label(), &self.observe).await;
-        answer.map_err(|failure| KmsError::Unavailable { what: error::what(failure) })
+        match http::send(request, call.limit, call.operation.label(), &self.observe).await {
+            Ok(answer) => Ok(answer),
+            // Whom not to trust is no matter of one request: the session is given up, so that the next login tells the
+            // instance, and nobody sends anything until it is cured.
+            Err(failure @ Failure::Certificate) => {
+                let refused = LoginError::Unavailable { what: error::what(failure) };
+                self.session.condemn(bearer, refused.clone()).await;
+                Err(refused.into())
+            }
+            Err(failure) => Err(KmsError::Unavailable { what: error::what(failure) }),
+        }
     }
 
     async fn bearer(&self, ended: Option<u64>, again: bool) -> Result<Bearer, LoginError> {

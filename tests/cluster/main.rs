@@ -27,4 +27,5 @@ mod schema;
 mod scopes;
 mod silence;
 mod story;
+mod tls;
 mod workspaces;
