@@ -2,12 +2,16 @@
 
 use bitbucket_connection_operator::api::{BitbucketConnection, KmsInstance};
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, Secret},
+    rbac::v1::RoleBinding,
+};
 use serde_json::json;
 use sim::{Authority, Kms};
 
 use crate::harness::{
-    CLIENT_ID, CLIENT_SECRET, EMAIL, Kstatus, PROJECT, SECRET, TOKEN, Tenant, World, assert_condition, kstatus,
+    CLIENT_ID, CLIENT_SECRET, EMAIL, Kstatus, PROJECT, SECRET, TOKEN, Tenant, World, assert_condition, condition,
+    kstatus,
 };
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -68,8 +72,7 @@ async fn nothing_is_left_behind_in_whatever_order() {
         ("instance-first", |tenant| {
             Box::pin(async {
                 tenant.delete_object::<KmsInstance>("kms").await;
-                let waits =
-                    |instance: &KmsInstance| crate::harness::condition(instance, "DeletionWaiting").1 == "InUse";
+                let waits = |instance: &KmsInstance| condition(instance, "DeletionWaiting").1 == "InUse";
                 tenant.until_instance("kms", "waits for its connections", waits).await;
             })
         }),
@@ -147,4 +150,25 @@ async fn credentials_that_went_with_the_session_leave_a_way_out() {
     assert_eq!(left, ["going-a", "going-b", "going-c"]);
     staying.delete_namespace().await;
     staying.until_namespace_gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_that_went_with_the_namespace_may_be_given_back() {
+    let world = World::start().await;
+    world.ready_connection("payments").await;
+    // What the namespace controller does too, at a moment that is not ours to choose.
+    let role = "bitbucket-connection-operator";
+    world.delete_object::<RoleBinding>(&format!("{}-{role}", world.user())).await;
+    world.delete_namespace().await;
+    world.operator.says(&["is tried again", "is forbidden"]).await;
+    let group = "rbac.authorization.k8s.io";
+    world
+        .apply(json!({
+            "apiVersion": format!("{group}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": world.user()},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
+            "subjects": [{"apiGroup": group, "kind": "User", "name": world.user()}],
+        }))
+        .await;
+    world.until_namespace_gone().await;
+    assert_eq!(world.kms.connections(), []);
 }
