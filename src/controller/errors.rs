@@ -161,7 +161,7 @@ pub fn login(error: &LoginError) -> InstanceJudgement {
         ),
         LoginError::Unavailable { what } if what == CERTIFICATE_NOT_TRUSTED => InstanceJudgement::new(
             TlsFailed,
-            "The certificate of the KMS is not trusted: it has expired, is for another name, or comes from a CA that the operator doesn't know. Nothing was sent.",
+            "The certificate of the KMS is not trusted: it has expired, is for another name than spec.host, or comes from a CA that the operator doesn't know. Have it renewed, correct spec.host, or name its CA in spec.tls.caRef. Nothing was sent. It is tried again when the instance or the CA changes, and every 5 minutes.",
         ),
         LoginError::Unavailable { what } => InstanceJudgement::new(
             Unreachable,

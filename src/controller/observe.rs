@@ -13,7 +13,7 @@ use super::{
     errors::{self, Error},
     instances::{Found, Instances},
     memory::{KnownSecret, ObjectMemory},
-    secrets::SecretKey,
+    sources::SourceKey,
     triggers::{InstanceKey, Target},
 };
 use crate::{
@@ -180,8 +180,8 @@ impl Observed {
     }
 
     /// The key of its Secret.
-    pub fn secret_key(&self) -> Option<SecretKey> {
-        self.spec.as_ref().ok().map(|spec| (self.namespace.clone(), spec.secret.name.clone()))
+    pub fn secret_key(&self) -> Option<SourceKey> {
+        self.spec.as_ref().ok().map(|spec| SourceKey::secret(&self.namespace, &spec.secret.name))
     }
 
     /// What people declared about the end of the token.
@@ -377,7 +377,7 @@ fn secret_changed(observed: &Observed, context: &Context) -> bool {
     let Some(key) = observed.secret_key() else { return false };
     let token = observed.object.status.as_ref().and_then(|status| status.token.as_ref());
     let recorded = token.and_then(|token| token.secret_version.as_deref());
-    let known = context.secrets.get(&key);
+    let known = context.sources.get(&key);
     match (recorded, &known) {
         (None, None) => false,
         (Some(recorded), Some(seen)) => {
@@ -431,9 +431,9 @@ async fn read_secret(observed: &mut Observed, due: Due, context: &Context) -> Re
     let secret =
         Api::<Secret>::namespaced(context.client.clone(), &observed.namespace).get_opt(&spec.secret.name).await?;
     let version = secret.as_ref().map(version_of);
-    let changed = context.secrets.get(&key).and_then(|seen| seen.changed);
-    context.secrets.refer(&observed.target(), Some(key.clone()));
-    let others = context.secrets.read(&observed.target(), &key, version.as_deref());
+    let changed = context.sources.get(&key).and_then(|seen| seen.changed);
+    context.sources.refer(&observed.target(), Some(key.clone()));
+    let others = context.sources.read(&observed.target(), &key, version.as_deref());
     others.iter().for_each(|other| context.triggers.look(other));
     let (Some(secret), Some(version)) = (secret, version) else { return Ok(()) };
     let value = |key: &str| value_of(&secret, key);

@@ -21,5 +21,6 @@ pub mod scopes;
 pub mod spec;
 pub mod status;
 pub mod token;
+pub mod trust;
 pub mod verdict;
 pub mod workspaces;

@@ -32,7 +32,7 @@ use crate::{
         limit::Priority,
         login::AuthMethod,
     },
-    http::{Answer, BODY_MAX, BadShape, Client, Gate, LIST_MAX, Observe},
+    http::{Answer, BODY_MAX, BadShape, Client, Failure, Gate, LIST_MAX, Observe},
 };
 use error::Operation;
 use list::{Lists, Write};
@@ -296,10 +296,20 @@ impl Kms {
         if let Some(body) = &call.body {
             request = request.json(body);
         }
-        let answer = self.server.http.send(request, call.limit, call.operation.label(), &self.server.observe).await;
-        let answer = answer.map_err(|failure| KmsError::Unavailable { what: error::what(failure) })?;
-        self.gate(&call.method).heard(answer.status, &answer.headers);
-        Ok(answer)
+        match self.server.http.send(request, call.limit, call.operation.label(), &self.server.observe).await {
+            Ok(answer) => {
+                self.gate(&call.method).heard(answer.status, &answer.headers);
+                Ok(answer)
+            }
+            // Whom not to trust is no matter of one request: the session is given up, so that the next login tells the
+            // instance, and nobody sends anything until it is cured.
+            Err(failure @ Failure::Certificate) => {
+                let refused = LoginError::Unavailable { what: error::what(failure) };
+                self.session.condemn(bearer, refused.clone()).await;
+                Err(refused.into())
+            }
+            Err(failure) => Err(KmsError::Unavailable { what: error::what(failure) }),
+        }
     }
 
     async fn bearer(&self, ended: Option<u64>, again: bool) -> Result<Bearer, LoginError> {
