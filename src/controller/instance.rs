@@ -30,7 +30,7 @@ use crate::{
         host,
         instance::{InUse, InstanceJudgement},
         login::{Login, Source},
-        schedule,
+        names, schedule,
     },
     kms::{Evidence, Identity, Kms, LoginError, Proof},
 };
@@ -210,6 +210,10 @@ async fn find<K: Instance>(
             return Ok(Found::Proof { identity, content, version: None });
         }
     };
+    // A name that no Secret can have is not asked for: as part of an address it could lead elsewhere.
+    if !names::is_object_name(name) || !names::is_object_name(namespace) {
+        return Ok(Found::Nothing(InstanceJudgement::no_secret(login.method, name, namespace)));
+    }
     let secret = Api::<Secret>::namespaced(context.client.clone(), namespace).get_opt(name).await?;
     let version = secret.as_ref().map(observe::version_of);
     let target = Target::Instance(object.key());

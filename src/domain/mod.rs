@@ -13,6 +13,7 @@ mod hex;
 pub mod host;
 pub mod instance;
 pub mod login;
+pub mod names;
 pub mod ownership;
 pub mod plan;
 pub mod schedule;

@@ -158,6 +158,7 @@ async fn credentials_and_scopes() {
             "spec.secretRef.name",
             "Too long: may not be more than 253",
         ),
+        good(json!({"spec.secretRef.name": "bitbucket.token-2"})),
         bad(json!({"spec.secretRef.namespace": "other"}), "", "unknown field \"spec.secretRef.namespace\""),
         bad(json!({"spec.secretRef.emailKey": "e mail"}), "spec.secretRef.emailKey", KEY),
         bad(json!({"spec.secretRef.emailKey": ""}), "spec.secretRef.emailKey", KEY),
