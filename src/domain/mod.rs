@@ -20,6 +20,7 @@ pub mod schedule;
 pub mod scopes;
 pub mod spec;
 pub mod status;
+pub mod text;
 pub mod token;
 pub mod verdict;
 pub mod workspaces;

@@ -8,7 +8,7 @@ use super::{
     names,
     ownership::DESCRIPTION_MAX,
     scopes::{self, Scope, UseCase},
-    workspaces,
+    text, workspaces,
 };
 use crate::api::BitbucketConnectionSpec;
 
@@ -187,7 +187,7 @@ pub fn validate(object: &str, raw: &BitbucketConnectionSpec) -> Result<Connectio
     if !is_slug(name) {
         return Err(SpecProblem::InvalidName(name.to_owned()));
     }
-    let description = raw.description.as_deref().map(str::trim);
+    let description = raw.description.as_deref().map(text::trim);
     if description.is_some_and(|text| text.encode_utf16().count() > DESCRIPTION_MAX) {
         return Err(SpecProblem::DescriptionTooLong);
     }
