@@ -97,12 +97,12 @@ pub async fn act(
                 Some(credentials) => access.kms.create(new, credentials).await.map(|made| (Some(made), true)),
                 None => continue,
             },
-            (Step::Adopt { id, seen, changes }, Ok(access)) => match &verified.credentials {
-                Some(credentials) => {
-                    let adopted = context.adoptions.adopt(&access.kms, id, seen, changes, credentials).await;
-                    adopted.map(|adopted| (Some(adopted), true))
+            (Step::Adopt { id, seen, changes }, Ok(access)) => match (&verified.credentials, &observed.spec) {
+                (Some(credentials), Ok(spec)) => {
+                    let adopted = context.adoptions.adopt(&access.kms, &spec.scope, id, seen, changes, credentials);
+                    adopted.await.map(|adopted| (Some(adopted), true))
                 }
-                None => continue,
+                (None, _) | (_, Err(_)) => continue,
             },
             (Step::Update { id, changes, credentials }, Ok(access)) => {
                 let pushed = verified.credentials.as_ref().filter(|_| *credentials);

@@ -10,7 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::{
     domain::{
-        connection::{Changes, KmsConnection},
+        connection::{Changes, KmsConnection, KmsScope},
         credential::Credentials,
     },
     kms::{Kms, KmsError},
@@ -27,13 +27,14 @@ impl Adoptions {
     pub async fn adopt(
         &self,
         kms: &Kms,
+        scope: &KmsScope,
         id: &str,
         seen: &str,
         changes: &Changes,
         credentials: &Credentials,
     ) -> Result<KmsConnection, KmsError> {
         let _turn = self.turn(kms.host(), id).await;
-        match kms.connection(id).await? {
+        match kms.connection(scope, id).await? {
             Some(found) if found.description == seen => kms.update(id, changes, Some(credentials)).await,
             Some(_) => Err(KmsError::NameTaken),
             None => Err(KmsError::NotFound),

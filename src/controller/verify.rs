@@ -218,8 +218,9 @@ async fn search(
         if let Some(connection) = list.by_id(&recorded.id) {
             return Ok(judge(connection));
         }
-        // A list says nothing about what it lacks: the identity may not see it.
-        match access.kms.connection(&recorded.id).await {
+        // A list says nothing about what it lacks: the identity may not see it. Of another scope it can't be: scopes
+        // don't change, and a status that was copied from elsewhere must not lead where the spec doesn't.
+        match access.kms.connection(scope, &recorded.id).await {
             Ok(Some(connection)) => return Ok(judge(&connection)),
             Ok(None) | Err(KmsError::OtherApp) => {}
             Err(error) => return Err(error),
