@@ -278,14 +278,14 @@ fn access(observed: &Observed, context: &Context) -> Option<Result<Access, Judge
     }
 }
 
-/// The way to the KMS for a deletion: it needs no valid spec and no grant, only the client of the instance that the status
-/// names. Nothing while the instance is about to be looked at.
+/// The way to the KMS for a deletion: it needs no valid spec and no grant, only the client of the instance that the spec
+/// names, or the status where that part of the spec can't be read. Nothing while the instance is about to be looked at.
 fn access_for_deletion(observed: &Observed, context: &Context) -> Option<Result<Access, Judgement>> {
     let recorded = observed.object.status.as_ref().and_then(|status| status.connection.as_ref());
     let recorded = recorded.and_then(|connection| InstanceRef::parse(&connection.kms_ref));
-    let instance = match recorded.map_or_else(|| spec::instance_ref(&observed.object.spec), Ok) {
-        Ok(instance) => instance,
-        Err(problem) => return Some(Err(spec_problem(&problem))),
+    let instance = match (spec::instance_ref(&observed.object.spec), recorded) {
+        (Ok(instance), _) | (Err(_), Some(instance)) => instance,
+        (Err(problem), None) => return Some(Err(spec_problem(&problem))),
     };
     let key = Instances::key(&instance, &observed.namespace);
     let why = match context.instances.find(&key) {
