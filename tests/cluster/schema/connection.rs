@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::table::{ABSENT, Place, bad, good};
+use super::table::{ABSENT, LEADING_ELSEWHERE, Place, bad, good, with};
 use crate::harness::{PROJECT, World};
 
 const NAME: &str = "metadata.name is no valid connection name (lower case letters, digits and single hyphens, at most 64); \
@@ -130,6 +130,24 @@ async fn names_and_scope() {
         bad(json!({"spec.kmsRef": "kms"}), "spec.kmsRef", "must be of type object"),
     ];
     place.created(&smallest(), rows).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_becomes_part_of_an_address_leads_nowhere_else() {
+    let (_world, place) = place().await;
+    let fields = [
+        ("spec.secretRef.name", "secretRef.name must be the name of a Secret in this namespace"),
+        ("spec.kmsRef.name", "kmsRef.name must be the name of an instance"),
+        ("spec.connectionName", CONNECTION_NAME),
+        ("spec.projectId", PROJECT_ID),
+    ];
+    let named = |(field, words): (&'static str, &'static str)| {
+        LEADING_ELSEWHERE.map(|text| bad(json!({field: text}), field, words))
+    };
+    let mut rows: Vec<_> = fields.into_iter().flat_map(named).collect();
+    rows.extend(LEADING_ELSEWHERE.map(|text| bad(json!({"spec.workspaces": [text]}), "spec.workspaces", WORKSPACES)));
+    let base = with(&smallest(), &json!({"spec.kmsRef": {"name": "kms"}}));
+    place.created(&base, rows).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
