@@ -41,7 +41,12 @@ const STALLED_AGAIN: Duration = Duration::from_secs(300);
 /// What was found where the proof of an instance's identity should be.
 enum Found {
     /// Not there, or not usable.
-    Nothing(InstanceJudgement),
+    Nothing {
+        /// Why.
+        judgement: InstanceJudgement,
+        /// Which version of the Secret that was, if there is one.
+        version: Option<String>,
+    },
     /// There.
     Proof {
         /// What the KMS knows the identity by.
@@ -116,14 +121,19 @@ async fn look<K: Instance>(
     };
     // The host comes first: one that isn't allowed never sees a byte of a Secret.
     let found = match host::check(spec.host.as_deref(), &context.allowed_hosts) {
-        Err(problem) => Found::Nothing(InstanceJudgement::host(problem)),
+        Err(problem) => {
+            let seen = object.secret().and_then(|secret| context.secrets.get(&secret));
+            Found::Nothing { judgement: InstanceJudgement::host(problem), version: seen.map(|seen| seen.version) }
+        }
         Ok(_) => find(object, &spec, &namespace, context).await?,
     };
-    looked.secret_version = object.secret().and_then(|secret| context.secrets.get(&secret)).map(|seen| seen.version);
     // No watch tells of ServiceAccounts and roles: what is missing there is looked for, though not hot.
     let mut unproven = false;
     match found {
-        Found::Nothing(judgement) => looked.judgement = judgement,
+        Found::Nothing { judgement, version } => {
+            looked.judgement = judgement;
+            looked.secret_version = version;
+        }
         Found::Proof { identity, content, version } => {
             let kms = match looked.kms.take().filter(|_| looked.content == Some(content)) {
                 Some(kms) => kms,
@@ -181,9 +191,8 @@ async fn find<K: Instance>(
     namespace: &str,
     context: &Context,
 ) -> Result<Found, Error> {
-    let Some(login) = Login::of(&spec.auth) else {
-        return Ok(Found::Nothing(InstanceJudgement::no_method()));
-    };
+    let nothing = |judgement, version| Ok(Found::Nothing { judgement, version });
+    let Some(login) = Login::of(&spec.auth) else { return nothing(InstanceJudgement::no_method(), None) };
     let parts = [
         spec.host.as_deref(),
         spec.organization_slug.as_deref(),
@@ -212,22 +221,23 @@ async fn find<K: Instance>(
     };
     // A name that no Secret can have is not asked for: as part of an address it could lead elsewhere.
     if !names::is_object_name(name) || !names::is_object_name(namespace) {
-        return Ok(Found::Nothing(InstanceJudgement::no_secret(login.method, name, namespace)));
+        return nothing(InstanceJudgement::no_secret(login.method, name, namespace), None);
     }
+    let asked = context.secrets.ask();
     let secret = Api::<Secret>::namespaced(context.client.clone(), namespace).get_opt(name).await?;
     let version = secret.as_ref().map(observe::version_of);
     let target = Target::Instance(object.key());
     context.secrets.refer(&target, object.secret());
-    let others = context.secrets.read(&target, &(namespace.to_owned(), name.clone()), version.as_deref());
+    let others = context.secrets.read(&target, &(namespace.to_owned(), name.clone()), version.as_deref(), asked);
     others.iter().for_each(|other| context.triggers.look(other));
     let (Some(secret), Some(version)) = (secret, version) else {
-        return Ok(Found::Nothing(InstanceJudgement::no_secret(login.method, name, namespace)));
+        return nothing(InstanceJudgement::no_secret(login.method, name, namespace), None);
     };
     let mut proof = Vec::new();
     for value in values {
         let text = observe::value_of(&secret, &value.key).map(|text| text.trim().to_owned());
         let Some(text) = text.filter(|text| !text.is_empty()) else {
-            return Ok(Found::Nothing(InstanceJudgement::no_key(login.method, value, name, namespace)));
+            return nothing(InstanceJudgement::no_key(login.method, value, name, namespace), Some(version));
         };
         proof.push((value.field, text));
     }

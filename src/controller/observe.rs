@@ -401,12 +401,13 @@ fn says_denied(reason: Reason) -> bool {
 /// Reads the Secret. If it turns out that nothing of it changed but its labels, nothing is due.
 async fn read_secret(observed: &mut Observed, due: Due, context: &Context) -> Result<(), Error> {
     let (Ok(spec), Some(key)) = (&observed.spec, observed.secret_key()) else { return Ok(()) };
+    let asked = context.secrets.ask();
     let secret =
         Api::<Secret>::namespaced(context.client.clone(), &observed.namespace).get_opt(&spec.secret.name).await?;
     let version = secret.as_ref().map(version_of);
     let changed = context.secrets.get(&key).and_then(|seen| seen.changed);
     context.secrets.refer(&observed.target(), Some(key.clone()));
-    let others = context.secrets.read(&observed.target(), &key, version.as_deref());
+    let others = context.secrets.read(&observed.target(), &key, version.as_deref(), asked);
     others.iter().for_each(|other| context.triggers.look(other));
     let (Some(secret), Some(version)) = (secret, version) else { return Ok(()) };
     let value = |key: &str| value_of(&secret, key);

@@ -30,7 +30,15 @@ struct Inner {
     dependents: HashMap<SecretKey, HashSet<Target>>,
     refers_to: HashMap<Target, SecretKey>,
     seen: HashMap<SecretKey, Seen>,
+    /// How much news the watch has told.
+    news: u64,
+    /// The latest news of each Secret.
+    latest: HashMap<SecretKey, u64>,
 }
+
+/// When a Secret was asked for: how much news the watch had told by then.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked(u64);
 
 impl SecretIndex {
     /// Notes that an object refers to a Secret, and to no other.
@@ -47,6 +55,7 @@ impl SecretIndex {
             if unused {
                 inner.dependents.remove(&old);
                 inner.seen.remove(&old);
+                inner.latest.remove(&old);
             }
         }
         if let Some(secret) = secret {
@@ -59,23 +68,29 @@ impl SecretIndex {
     /// it, or the version is the one that was known.
     pub fn watched(&self, secret: &SecretKey, version: Option<String>, at: Option<Instant>) -> Vec<Target> {
         let mut inner = self.lock();
-        let Some(dependents) = inner.dependents.get(secret) else { return Vec::new() };
-        let same = inner.seen.get(secret).map(|seen| &seen.version) == version.as_ref();
-        if same {
-            return Vec::new();
+        let targets = inner.note(secret, version, at);
+        if !targets.is_empty() {
+            inner.news += 1;
+            let news = inner.news;
+            inner.latest.insert(secret.clone(), news);
         }
-        let targets = dependents.iter().cloned().collect();
-        match version {
-            Some(version) => inner.seen.insert(secret.clone(), Seen { version, changed: at }),
-            None => inner.seen.remove(secret),
-        };
         targets
     }
 
+    /// To be called before a Secret is asked for, and handed to [`SecretIndex::read`].
+    pub fn ask(&self) -> Asked {
+        Asked(self.lock().news)
+    }
+
     /// Notes the version of a Secret that was just read. Returns who else is to be looked at: the watch, which tells of
-    /// that version later, will find it known.
-    pub fn read(&self, reader: &Target, secret: &SecretKey, version: Option<&str>) -> Vec<Target> {
-        let mut targets = self.watched(secret, version.map(str::to_owned), Some(Instant::now()));
+    /// that version later, will find it known. What the watch told since the Secret was asked for stays: the answer may
+    /// be older, and everybody is about to look again anyway.
+    pub fn read(&self, reader: &Target, secret: &SecretKey, version: Option<&str>, asked: Asked) -> Vec<Target> {
+        let mut inner = self.lock();
+        if inner.latest.get(secret).is_some_and(|news| *news > asked.0) {
+            return Vec::new();
+        }
+        let mut targets = inner.note(secret, version.map(str::to_owned), Some(Instant::now()));
         targets.retain(|target| target != reader);
         targets
     }
@@ -93,6 +108,22 @@ impl SecretIndex {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Who is to be looked at because a Secret has this version now: nobody, if nobody refers to it or it was known.
+    fn note(&mut self, secret: &SecretKey, version: Option<String>, at: Option<Instant>) -> Vec<Target> {
+        let Some(dependents) = self.dependents.get(secret) else { return Vec::new() };
+        if self.seen.get(secret).map(|seen| &seen.version) == version.as_ref() {
+            return Vec::new();
+        }
+        let targets = dependents.iter().cloned().collect();
+        match version {
+            Some(version) => self.seen.insert(secret.clone(), Seen { version, changed: at }),
+            None => self.seen.remove(secret),
+        };
+        targets
     }
 }
 
@@ -117,7 +148,7 @@ mod tests {
         assert_eq!(index.watched(&key("token"), Some("1".to_owned()), None), [target("payments")]);
         assert_eq!(index.watched(&key("token"), Some("1".to_owned()), None), []);
         assert_eq!(index.watched(&key("token"), None, None), [target("payments")]);
-        assert_eq!(index.read(&target("payments"), &key("token"), Some("2")), []);
+        assert_eq!(index.read(&target("payments"), &key("token"), Some("2"), index.ask()), []);
         assert_eq!(index.watched(&key("token"), Some("2".to_owned()), None), [], "the pass that read it knows already");
     }
 
@@ -127,9 +158,32 @@ mod tests {
         for name in ["a", "b"] {
             index.refer(&target(name), Some(key("token")));
         }
-        assert_eq!(index.read(&target("a"), &key("token"), Some("1")), [target("b")]);
-        assert_eq!(index.read(&target("b"), &key("token"), Some("1")), []);
-        assert_eq!(index.read(&target("b"), &key("token"), None), [target("a")]);
+        assert_eq!(index.read(&target("a"), &key("token"), Some("1"), index.ask()), [target("b")]);
+        assert_eq!(index.read(&target("b"), &key("token"), Some("1"), index.ask()), []);
+        assert_eq!(index.read(&target("b"), &key("token"), None, index.ask()), [target("a")]);
+    }
+
+    #[test]
+    fn an_answer_that_the_watch_overtook_changes_nothing() {
+        let version = |index: &SecretIndex| index.get(&key("token")).map(|seen| seen.version);
+        let newer = || Some("2".to_owned());
+        // What was known, what the watch tells while the Secret is read, and what the answer says
+        for (known, told, answer) in [
+            (None, newer(), Some("1")),
+            (Some("1"), newer(), Some("1")),
+            (Some("1"), None, Some("1")),
+            (None, newer(), None),
+        ] {
+            let index = SecretIndex::default();
+            index.refer(&target("payments"), Some(key("token")));
+            index.watched(&key("token"), known.map(str::to_owned), None);
+            let asked = index.ask();
+            assert_eq!(index.watched(&key("token"), told.clone(), None), [target("payments")]);
+            assert_eq!(index.read(&target("payments"), &key("token"), answer, asked), []);
+            assert_eq!(version(&index), told, "the look that the watch asks for finds a change");
+            index.read(&target("payments"), &key("token"), Some("3"), index.ask());
+            assert_eq!(version(&index).as_deref(), Some("3"), "the next answer counts");
+        }
     }
 
     #[test]
