@@ -112,6 +112,10 @@ pub(super) fn namespace_selector(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// CEL: the text is a name that an object can have (RFC 1123), and nothing that leads elsewhere as part of an address.
+pub(super) const OBJECT_NAME: &str =
+    "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')";
+
 /// A key of a Secret.
 pub(super) fn secret_key(_: &mut SchemaGenerator) -> Schema {
     key_of("Secret")

@@ -178,7 +178,8 @@ async fn write(
             kms.create(new, credentials, turn).await.map(|made| Some((Some(made), true)))
         }
         (Step::Adopt { id, seen, changes }, Some(credentials)) => {
-            let adopted = context.adoptions.adopt(kms, id, seen, changes, credentials, turn).await;
+            let Ok(spec) = &observed.spec else { return Ok(None) };
+            let adopted = context.adoptions.adopt(kms, &spec.scope, id, seen, changes, credentials, turn).await;
             adopted.map(|adopted| Some((Some(adopted), true)))
         }
         (Step::Update { id, changes, credentials }, found) => {

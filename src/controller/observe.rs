@@ -303,14 +303,14 @@ fn access(observed: &Observed, context: &Context) -> Option<Result<Access, Judge
     }
 }
 
-/// The way to the KMS for a deletion: it needs no valid spec and no grant, only the client of the instance that the status
-/// names. Nothing while the instance is about to be looked at.
+/// The way to the KMS for a deletion: it needs no valid spec and no grant, only the client of the instance that the spec
+/// names, or the status where that part of the spec can't be read. Nothing while the instance is about to be looked at.
 fn access_for_deletion(observed: &Observed, context: &Context) -> Option<Result<Access, Judgement>> {
     let recorded = observed.object.status.as_ref().and_then(|status| status.connection.as_ref());
     let recorded = recorded.and_then(|connection| InstanceRef::parse(&connection.kms_ref));
-    let instance = match recorded.map_or_else(|| spec::instance_ref(&observed.object.spec), Ok) {
-        Ok(instance) => instance,
-        Err(problem) => return Some(Err(spec_problem(&problem))),
+    let instance = match (spec::instance_ref(&observed.object.spec), recorded) {
+        (Ok(instance), _) | (Err(_), Some(instance)) => instance,
+        (Err(problem), None) => return Some(Err(spec_problem(&problem))),
     };
     let key = Instances::key(&instance, &observed.namespace);
     let why = match context.instances.find(&key) {
@@ -428,12 +428,13 @@ fn says_denied(reason: Reason) -> bool {
 /// Reads the Secret. If it turns out that nothing of it changed but its labels, nothing is due.
 async fn read_secret(observed: &mut Observed, due: Due, context: &Context) -> Result<(), Error> {
     let (Ok(spec), Some(key)) = (&observed.spec, observed.secret_key()) else { return Ok(()) };
+    let asked = context.sources.ask();
     let secret =
         Api::<Secret>::namespaced(context.client.clone(), &observed.namespace).get_opt(&spec.secret.name).await?;
     let version = secret.as_ref().map(version_of);
     let changed = context.sources.get(&key).and_then(|seen| seen.changed);
     context.sources.refer(&observed.target(), Some(key.clone()));
-    let others = context.sources.read(&observed.target(), &key, version.as_deref());
+    let others = context.sources.read(&observed.target(), &key, version.as_deref(), asked);
     others.iter().for_each(|other| context.triggers.look(other));
     let (Some(secret), Some(version)) = (secret, version) else { return Ok(()) };
     let value = |key: &str| value_of(&secret, key);

@@ -47,7 +47,15 @@ struct Inner {
     dependents: HashMap<SourceKey, HashSet<Target>>,
     refers_to: HashMap<Target, Box<[SourceKey]>>,
     seen: HashMap<SourceKey, Seen>,
+    /// How much news the watches have told.
+    news: u64,
+    /// The latest news of each source.
+    latest: HashMap<SourceKey, u64>,
 }
+
+/// When a source was asked for: how much news the watches had told by then.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked(u64);
 
 impl Sources {
     /// Notes that an object refers to these, and to no others.
@@ -69,6 +77,7 @@ impl Sources {
             if unused {
                 inner.dependents.remove(&old);
                 inner.seen.remove(&old);
+                inner.latest.remove(&old);
             }
         }
         for source in &sources {
@@ -83,23 +92,29 @@ impl Sources {
     /// it, or the version is the one that was known.
     pub fn watched(&self, source: &SourceKey, version: Option<String>, at: Option<Instant>) -> Vec<Target> {
         let mut inner = self.lock();
-        let Some(dependents) = inner.dependents.get(source) else { return Vec::new() };
-        let same = inner.seen.get(source).map(|seen| &seen.version) == version.as_ref();
-        if same {
-            return Vec::new();
+        let targets = inner.note(source, version, at);
+        if !targets.is_empty() {
+            inner.news += 1;
+            let news = inner.news;
+            inner.latest.insert(source.clone(), news);
         }
-        let targets = dependents.iter().cloned().collect();
-        match version {
-            Some(version) => inner.seen.insert(source.clone(), Seen { version, changed: at }),
-            None => inner.seen.remove(source),
-        };
         targets
     }
 
+    /// To be called before a source is asked for, and handed to [`Sources::read`].
+    pub fn ask(&self) -> Asked {
+        Asked(self.lock().news)
+    }
+
     /// Notes the version of a source that was just read. Returns who else is to be looked at: the watch, which tells of
-    /// that version later, will find it known.
-    pub fn read(&self, reader: &Target, source: &SourceKey, version: Option<&str>) -> Vec<Target> {
-        let mut targets = self.watched(source, version.map(str::to_owned), Some(Instant::now()));
+    /// that version later, will find it known. What the watch told since the source was asked for stays: the answer may
+    /// be older, and everybody is about to look again anyway.
+    pub fn read(&self, reader: &Target, source: &SourceKey, version: Option<&str>, asked: Asked) -> Vec<Target> {
+        let mut inner = self.lock();
+        if inner.latest.get(source).is_some_and(|news| *news > asked.0) {
+            return Vec::new();
+        }
+        let mut targets = inner.note(source, version.map(str::to_owned), Some(Instant::now()));
         targets.retain(|target| target != reader);
         targets
     }
@@ -120,6 +135,22 @@ impl Sources {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Who is to be looked at because a source has this version now: nobody, if nobody refers to it or it was known.
+    fn note(&mut self, source: &SourceKey, version: Option<String>, at: Option<Instant>) -> Vec<Target> {
+        let Some(dependents) = self.dependents.get(source) else { return Vec::new() };
+        if self.seen.get(source).map(|seen| &seen.version) == version.as_ref() {
+            return Vec::new();
+        }
+        let targets = dependents.iter().cloned().collect();
+        match version {
+            Some(version) => self.seen.insert(source.clone(), Seen { version, changed: at }),
+            None => self.seen.remove(source),
+        };
+        targets
     }
 }
 
@@ -144,7 +175,7 @@ mod tests {
         assert_eq!(index.watched(&key("token"), Some("1".to_owned()), None), [target("payments")]);
         assert_eq!(index.watched(&key("token"), Some("1".to_owned()), None), []);
         assert_eq!(index.watched(&key("token"), None, None), [target("payments")]);
-        assert_eq!(index.read(&target("payments"), &key("token"), Some("2")), []);
+        assert_eq!(index.read(&target("payments"), &key("token"), Some("2"), index.ask()), []);
         assert_eq!(index.watched(&key("token"), Some("2".to_owned()), None), [], "the pass that read it knows already");
     }
 
@@ -154,9 +185,32 @@ mod tests {
         for name in ["a", "b"] {
             index.refer(&target(name), Some(key("token")));
         }
-        assert_eq!(index.read(&target("a"), &key("token"), Some("1")), [target("b")]);
-        assert_eq!(index.read(&target("b"), &key("token"), Some("1")), []);
-        assert_eq!(index.read(&target("b"), &key("token"), None), [target("a")]);
+        assert_eq!(index.read(&target("a"), &key("token"), Some("1"), index.ask()), [target("b")]);
+        assert_eq!(index.read(&target("b"), &key("token"), Some("1"), index.ask()), []);
+        assert_eq!(index.read(&target("b"), &key("token"), None, index.ask()), [target("a")]);
+    }
+
+    #[test]
+    fn an_answer_that_the_watch_overtook_changes_nothing() {
+        let version = |index: &Sources| index.get(&key("token")).map(|seen| seen.version);
+        let newer = || Some("2".to_owned());
+        // What was known, what the watch tells while the Secret is read, and what the answer says
+        for (known, told, answer) in [
+            (None, newer(), Some("1")),
+            (Some("1"), newer(), Some("1")),
+            (Some("1"), None, Some("1")),
+            (None, newer(), None),
+        ] {
+            let index = Sources::default();
+            index.refer(&target("payments"), Some(key("token")));
+            index.watched(&key("token"), known.map(str::to_owned), None);
+            let asked = index.ask();
+            assert_eq!(index.watched(&key("token"), told.clone(), None), [target("payments")]);
+            assert_eq!(index.read(&target("payments"), &key("token"), answer, asked), []);
+            assert_eq!(version(&index), told, "the look that the watch asks for finds a change");
+            index.read(&target("payments"), &key("token"), Some("3"), index.ask());
+            assert_eq!(version(&index).as_deref(), Some("3"), "the next answer counts");
+        }
     }
 
     #[test]

@@ -35,13 +35,14 @@ pub async fn authorities<K: Instance>(
         Ok(None) => return Ok(Ok(None)),
         Err(judgement) => return Ok(Err(judgement)),
     };
+    let asked = context.sources.ask();
     let found = match source.kind {
         SourceKind::ConfigMap => of_config_map(&source, &namespace, &context.client).await?,
         SourceKind::Secret => of_secret(&source, &namespace, &context.client).await?,
     };
     if let Some(key) = object.ca() {
         let version = found.as_ref().map(|(version, _)| version.as_str());
-        let others = context.sources.read(&Target::Instance(object.key()), &key, version);
+        let others = context.sources.read(&Target::Instance(object.key()), &key, version, asked);
         others.iter().for_each(|other| context.triggers.look(other));
     }
     let Some((version, bytes)) = found else { return Ok(Err(source.missing(&namespace))) };

@@ -92,12 +92,13 @@ pub async fn locate(observed: &Observed, context: &Context) -> Verified {
     verified
 }
 
-/// Where the connection is: by the status, which is enough where the spec can't be read.
+/// Where the connection is: by the spec, which grants are checked for, and where that can't be read by the status.
 pub fn scope_of(observed: &Observed) -> Result<KmsScope, SpecProblem> {
-    match observed.object.status.as_ref().and_then(|status| status.connection.as_ref()) {
+    let recorded = observed.object.status.as_ref().and_then(|status| status.connection.as_ref());
+    spec::scope(&observed.object.spec).or_else(|problem| match recorded {
         Some(connection) => Ok(connection.project_id.clone().map_or(KmsScope::Organization, KmsScope::Project)),
-        None => spec::scope(&observed.object.spec),
-    }
+        None => Err(problem),
+    })
 }
 
 /// What a deletion relies on is read after it, or another look at it, was asked for; objects that are deleted together
@@ -230,8 +231,9 @@ async fn search(observed: &Observed, access: &Access, scope: &KmsScope, reading:
         if let Some(connection) = list.by_id(&recorded.id) {
             return Ok(judge(connection));
         }
-        // A list says nothing about what it lacks: the identity may not see it.
-        match access.kms.connection(&recorded.id, reading.priority).await {
+        // A list says nothing about what it lacks: the identity may not see it. Of another scope it can't be: scopes
+        // don't change, and a status that was copied from elsewhere must not lead where the spec doesn't.
+        match access.kms.connection(scope, &recorded.id, reading.priority).await {
             Ok(Some(connection)) => return Ok(judge(&connection)),
             Ok(None) | Err(KmsError::OtherApp) => {}
             Err(error) => return Err(error),

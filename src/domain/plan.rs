@@ -18,6 +18,7 @@ use super::{
     connection::{Changes, KmsConnection, NewConnection},
     ownership::{self, Origin, Owner, Ownership},
     spec::{ConnectionSpec, Management},
+    text,
     token::{Push, Token},
 };
 use crate::api::ConnectionStatus;
@@ -333,7 +334,7 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
     // The mark of an earlier owner id is replaced: our own change, nobody's drift.
     let marked_anew = ownership::bears_previous_mark(&connection.description, wanted.owner);
     let name = (connection.name != spec.name).then(|| spec.name.clone());
-    let description = (connection.description.trim() != described).then_some(described);
+    let description = (text::trim(&connection.description) != described).then_some(described);
     let need = credentials_need(wanted, connection);
     let push = token.push(spec);
     let credentials = need.filter(|_| push == Push::Allowed);

@@ -151,16 +151,25 @@ impl Kms {
         Ok(self.server.limits.reads.pass(&format!("{} {who}", self.number), priority).await?)
     }
 
-    /// The connection of that id; `None` if the KMS says that there is none. [`KmsError::OtherApp`] if the id is that of
-    /// a connection to something else than Bitbucket.
-    pub async fn connection(&self, id: &str, priority: Priority) -> Result<Option<KmsConnection>, KmsError> {
+    /// The connection of that id in a scope; `None` if the KMS says that there is none, or that it is elsewhere.
+    /// [`KmsError::OtherApp`] if the id is that of a connection to something else than Bitbucket.
+    pub async fn connection(
+        &self,
+        scope: &KmsScope,
+        id: &str,
+        priority: Priority,
+    ) -> Result<Option<KmsConnection>, KmsError> {
+        // It comes from a status, in which people with rights can write anything.
+        if uuid::Uuid::parse_str(id).is_err() {
+            return Ok(None);
+        }
         self.turn_to_read(id, priority).await?;
         let found = self.read(Call::new(Operation::Get, Method::GET, &[id])).await?;
         if found.is_none() {
             // Ids are never used twice.
             self.lists.wrote(Write::Gone { id: id.to_owned() });
         }
-        Ok(found.map(|(connection, _)| connection))
+        Ok(found.filter(|(_, place)| place.is_in(scope)).map(|(connection, _)| connection))
     }
 
     /// The connection of that name in a scope; `None` if the KMS says that there is none. [`KmsError::OtherApp`] if the

@@ -4,9 +4,11 @@
 //! thing that users can rely on. The control plane is found or built by itself: see `controlplane`.
 
 mod adoption;
+mod attacks;
 mod crash;
 mod credentials;
 mod deletion;
+mod descriptions;
 mod drift;
 mod expiry;
 mod grants;
@@ -18,6 +20,7 @@ mod instances;
 mod kms_refusals;
 mod lifecycle;
 mod modes;
+mod moves;
 mod order;
 mod owner_ids;
 mod ownership;

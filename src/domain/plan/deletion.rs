@@ -37,11 +37,13 @@ pub fn deletion(policy: Option<DeletionPolicy>, recorded: Option<&ConnectionStat
             done(None, recorded.map(|recorded| Intent::Deleted(Identity::recorded(recorded))))
         }
         (DeletionPolicy::Retain, Remote::Absent | Remote::NameTaken | Remote::Adoptable(_)) => done(None, None),
-        (DeletionPolicy::Retain, Remote::NotOurs(connection, _)) => {
-            done(None, Some(Intent::Retained { connection: Identity::of(connection), with_mark: false }))
-        }
-        (DeletionPolicy::Delete, Remote::NotOurs(connection, _)) => {
-            done(None, Some(Intent::LeftAlone(Identity::of(connection))))
+        // Told by the name that the status knows: what the connection is called now may be somebody else's business.
+        (DeletionPolicy::Retain, Remote::NotOurs(..)) => done(
+            None,
+            recorded.map(|recorded| Intent::Retained { connection: Identity::recorded(recorded), with_mark: false }),
+        ),
+        (DeletionPolicy::Delete, Remote::NotOurs(..)) => {
+            done(None, recorded.map(|recorded| Intent::LeftAlone(Identity::recorded(recorded))))
         }
         // It has its turn soon; nothing is in its way.
         (_, Remote::Unreadable(why)) if why.reason == Reason::RateLimited => Plan::nothing(why.clone(), true),

@@ -179,6 +179,11 @@ impl World {
         writes::of_user(&self.plane.control_plane.audit_log(), &self.user)
     }
 
+    /// Secrets and ConfigMaps that the operator read, or tried to, such as `secrets team-a/bitbucket-token`.
+    pub fn api_reads(&self) -> Vec<String> {
+        writes::reads_of_user(&self.plane.control_plane.audit_log(), &self.user)
+    }
+
     /// Asks until this holds for the operator's writes, and returns them; nothing tells when one is noted.
     pub async fn api_writes_until(&self, holds: impl Fn(&[Write]) -> bool) -> Vec<Write> {
         let noted = async {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::table::{ABSENT, Place, Row, bad, good, with};
+use super::table::{ABSENT, LEADING_ELSEWHERE, Place, Row, bad, good, with};
 use crate::harness::{PROJECT, World};
 
 const HOST: &str = "host must be an URL such as https://kms.example.com, without path, query or user";
@@ -93,6 +93,9 @@ fn common() -> Vec<Row> {
             "Too long: may not be more than 253",
         ),
     ];
+    let universal = "spec.auth.universal.secretRef.name";
+    let words = "secretRef.name must be the name of a Secret";
+    rows.extend(LEADING_ELSEWHERE.map(|name| bad(json!({universal: name}), universal, words)));
     let hosts = [
         "https://app.kms.hanzo.ai",
         "https://kms.example.com/",
@@ -117,6 +120,9 @@ fn common() -> Vec<Row> {
         " https://kms.example.com",
         "https://kms example.com",
     ];
+    rows.extend(
+        LEADING_ELSEWHERE.map(|slug| bad(json!({"spec.organizationSlug": slug}), "spec.organizationSlug", SLUG)),
+    );
     rows.extend(hosts.iter().map(|host| good(json!({"spec.host": host}))));
     rows.extend(no_hosts.iter().map(|host| bad(json!({"spec.host": host}), "spec.host", HOST)));
     rows.push(bad(json!({"spec.host": format!("https://{}.example.com", "a".repeat(250))}), "spec.host", HOST));
@@ -208,6 +214,7 @@ fn methods() -> Vec<Row> {
         rows.push(bad(with_spec(json!({"secretRef.name": ABSENT})), name, "Required value"));
         let words = "secretRef.name must be the name of a Secret";
         rows.push(bad(with_spec(json!({"secretRef.name": ""})), name, words));
+        rows.extend(LEADING_ELSEWHERE.map(|text| bad(with_spec(json!({"secretRef.name": text})), name, words)));
         rows.push(bad(
             with_spec(json!({"secretRef.name": "a".repeat(254)})),
             name,
@@ -218,6 +225,7 @@ fn methods() -> Vec<Row> {
         if identified {
             rows.push(bad(with_spec(json!({"identityId": ABSENT})), identity, "Required value"));
             rows.extend(["", "a b", "a/b"].map(|id| bad(with_spec(json!({"identityId": id})), identity, IDENTITY)));
+            rows.extend(LEADING_ELSEWHERE.map(|id| bad(with_spec(json!({"identityId": id})), identity, IDENTITY)));
             rows.push(bad(with_spec(json!({"identityId": "a".repeat(65)})), identity, IDENTITY));
             let words = "Too long: may not be more than 253";
             rows.push(bad(with_spec(json!({"identityId": "a".repeat(254)})), identity, words));
@@ -269,6 +277,9 @@ fn minting_methods() -> Vec<Row> {
             ["", "Login", "a b", "a/b", "-a", "a;b"]
                 .map(|account| bad(auth(json!({"serviceAccountRef.name": account})), name, ACCOUNT)),
         );
+        rows.extend(
+            LEADING_ELSEWHERE.map(|account| bad(auth(json!({"serviceAccountRef.name": account})), name, ACCOUNT)),
+        );
         let long = "Too long: may not be more than 253";
         rows.push(bad(auth(json!({"serviceAccountRef.name": "a".repeat(254)})), name, long));
         rows.push(bad(auth(json!({"serviceAccountRef.namespace": "other"})), "", namespace));
@@ -317,7 +328,7 @@ async fn instances_of_the_cluster() {
     place.created(&cluster(), trust()).await;
     place.created(&cluster(), methods()).await;
     place.created(&cluster(), minting_methods()).await;
-    let rows = vec![
+    let mut rows = vec![
         bad(json!({"spec.namespace": ABSENT}), "spec.namespace", "Required value"),
         bad(json!({"spec.namespace": null}), "spec.namespace", "Required value"),
         bad(json!({"spec.namespace": ""}), "spec.namespace", NAMESPACE),
@@ -327,6 +338,7 @@ async fn instances_of_the_cluster() {
         good(json!({"spec.namespace": "a".repeat(63)})),
         bad(json!({"spec.namespace": "a".repeat(254)}), "spec.namespace", "Too long: may not be more than 253"),
     ];
+    rows.extend(LEADING_ELSEWHERE.map(|name| bad(json!({"spec.namespace": name}), "spec.namespace", NAMESPACE)));
     place.created(&cluster(), rows).await;
 }
 
