@@ -82,7 +82,20 @@ pub async fn act(
         written,
         retry_after: verified.retry_after,
     };
-    if let (Remote::Ours(connection), true) = (&verified.remote, plan.holds) {
+    let ours = match &verified.remote {
+        Remote::Ours(connection) => Some(connection).filter(|_| plan.holds),
+        // On record until it is gone.
+        Remote::Misplaced(connection) => Some(connection),
+        Remote::Unreadable(_)
+        | Remote::Absent
+        | Remote::NotOurs(..)
+        | Remote::Ambiguous
+        | Remote::NameTaken
+        | Remote::Adoptable(_)
+        | Remote::HostChanged
+        | Remote::NoProjects => None,
+    };
+    if let Some(connection) = ours {
         outcome.connection = describe(connection, recorded.as_ref(), false, observed, verified)
             .map(|found| plan.record(recorded.as_ref(), found));
     }
@@ -112,14 +125,18 @@ pub async fn act(
             // A plan has no steps in the KMS where there is no way to it.
             (_, Err(_)) => continue,
         };
-        match done {
-            Ok((connection, pushed)) => {
+        match (step, done) {
+            (Step::Create(new), Ok((Some(made), _))) if plan::is_misplaced(&made, &new.scope, None) => {
+                outcome.surprise = Some(Surprise::Misplaced(made));
+                return Ok(outcome);
+            }
+            (_, Ok((connection, pushed))) => {
                 let before = outcome.connection.take();
                 outcome.connection = connection
                     .and_then(|connection| describe(&connection, before.as_ref(), pushed, observed, verified));
                 outcome.tells.extend_from_slice(tells);
             }
-            Err(error) => {
+            (_, Err(error)) => {
                 if error.may_have_taken_effect() {
                     context.memory.update(&observed.uid, |memory| {
                         memory.uncertain = true;
@@ -162,6 +179,9 @@ async fn failed(
         // Only a deletion goes on without a valid spec.
         _ => Judgement::new(Reason::KmsRejected, format!("The KMS did not do it: {error}.")),
     };
+    if matches!(verified.remote, Remote::Misplaced(_)) {
+        outcome.synced = plan::left_behind(&outcome.synced);
+    }
     outcome.surprise = match step {
         Step::Create(_) | Step::Adopt { .. } if *error == KmsError::NameTaken => Some(Surprise::NameTaken),
         _ if observed.task == Task::Delete => Some(Surprise::Kept(outcome.synced.clone())),
@@ -194,7 +214,11 @@ fn describe(
     Some(ConnectionStatus {
         id: connection.id.clone(),
         name: connection.name.clone(),
-        project_id: connection.project_id.clone(),
+        // A server may cease to tell it; nothing is moved from a project to the organization.
+        project_id: connection.project_id.clone().or_else(|| {
+            let same = recorded.filter(|recorded| recorded.id == connection.id);
+            same.and_then(|recorded| recorded.project_id.clone())
+        }),
         org_id: connection.org_id.clone(),
         origin: origin.as_str().to_owned(),
         kms_ref: access.instance.to_string(),
