@@ -262,9 +262,9 @@ fn drops_projects(observed: &Observed, access: &Access, list: &Snapshot) -> bool
         Due::FirstPass | Due::SecretChanged | Due::Retry | Due::Interval => false,
     };
     let told = || {
-        let status = observed.object.status.as_ref();
-        let synced = status.and_then(|status| conditions::recorded(&status.conditions, types::SYNCED));
-        synced == Some(plan::no_projects(spec))
+        let Some(status) = &observed.object.status else { return false };
+        let misplaced = status.connection.as_ref().is_some_and(|connection| connection.project_id.is_none());
+        misplaced || conditions::recorded(&status.conditions, types::SYNCED) == Some(plan::no_projects(spec))
     };
     match list.tells_projects() {
         Some(tells) => !tells,

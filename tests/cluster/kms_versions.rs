@@ -113,6 +113,21 @@ async fn what_a_crash_left_to_the_organization_is_found_by_its_mark() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_makes_no_second_one() {
+    for lost in [Operation::Create, Operation::Delete] {
+        let world = world().await;
+        world.kms.fail_when(Match::op(lost).times(1), Fault::LoseAnswer);
+        world.connection("payments").apply().await;
+        world.not_ready("payments", "KmsUnavailable").await;
+        // What the client of the KMS remembers is lost too.
+        world.restart().await;
+        assert_without_a_connection(&world.not_ready("payments", "KmsRejected").await);
+        assert_eq!((made_and_deleted(&world), world.kms.connections()), ((1, 1), vec![]), "{lost:?}");
+        assert_eq!(world.told("payments").await, [""; 0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_that_cannot_be_deleted_again_is_told_of_until_it_can() {
     let world = world().await;
     world.kms.deny("delete");
