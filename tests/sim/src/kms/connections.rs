@@ -6,7 +6,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::connection::Connection;
@@ -56,17 +56,17 @@ impl Server {
     }
 
     fn get(&self, id: &str, who: &str) -> Reply {
-        let state = lock(&self.state);
+        let mut state = lock(&self.state);
         let row = state.find(id)?;
         state.permit_read(row, who)?;
         of_this_app(row, "ID", id)?;
-        Ok(state.answer(row))
+        Ok(state.answer(id))
     }
 
     fn get_by_name(&self, request: &Entry, who: &str) -> Reply {
         let name = request.path[BASE.len()..].trim_start_matches("/connection-name/");
         let name = name.trim_end_matches('/');
-        let state = lock(&self.state);
+        let mut state = lock(&self.state);
         let project = state.scope(request.query("projectId"));
         let older = state.flavor == Flavor::Older;
         let found = state.rows.named(name).find(|row| older || row.project_id.as_deref() == project);
@@ -80,7 +80,8 @@ impl Server {
         };
         state.permit_read(row, who)?;
         of_this_app(row, "name", name)?;
-        Ok(state.answer(row))
+        let id = row.id.clone();
+        Ok(state.answer(&id))
     }
 
     /// Permission, project, Bitbucket, insert: a taken name shows last.
@@ -111,9 +112,9 @@ impl Server {
             ..Connection::new(&wanted.name)
         }
         .credentials(&wanted.credentials.email, &wanted.credentials.token);
-        let answer = state.answer(&row);
+        let id = row.id.clone();
         state.rows.put(row);
-        Ok(answer)
+        Ok(state.answer(&id))
     }
 
     /// Whatever app the connection belongs to.
@@ -145,9 +146,9 @@ impl Server {
             row.write_credentials(email, token);
         }
         row.updated_at = now;
-        let answer = state.answer(&row);
+        let id = row.id.clone();
         state.rows.put(row);
-        Ok(answer)
+        Ok(state.answer(&id))
     }
 
     fn delete(&self, id: &str, who: &str) -> Reply {
@@ -161,7 +162,7 @@ impl Server {
                  Remove all existing connections and try again.",
             ));
         }
-        let answer = state.answer(row);
+        let answer = state.answer(id);
         state.rows.remove(id);
         Ok(answer)
     }
@@ -228,8 +229,10 @@ impl KmsState {
         Ok(())
     }
 
-    fn answer(&self, row: &Connection) -> Answer {
-        Answer::json(200, &json!({"appConnection": tell(row, self.flavor, self.hide_hash)}))
+    fn answer(&mut self, id: &str) -> Answer {
+        let (flavor, hide_hash) = (self.flavor, self.hide_hash);
+        let told = self.rows.told(id, |row| tell(row, flavor, hide_hash).to_string());
+        Answer::text(200, format!("{{\"appConnection\":{told}}}").into())
     }
 }
 

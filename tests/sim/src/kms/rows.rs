@@ -60,6 +60,12 @@ impl Rows {
         self.by_id.values_mut().for_each(|row| row.told = None);
     }
 
+    /// The JSON of a row, made once for each change.
+    pub(super) fn told(&mut self, id: &str, tell: impl Fn(&Connection) -> String) -> &str {
+        let Some(row) = self.by_id.get_mut(id) else { return "null" };
+        row.told.get_or_insert_with(|| tell(&row.connection))
+    }
+
     /// `{"appConnections": […]}` for somebody, made once for each change.
     pub(super) fn list(
         &mut self,
