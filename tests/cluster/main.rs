@@ -16,6 +16,7 @@ mod identities;
 mod instances;
 mod kms_refusals;
 mod lifecycle;
+mod memory_api;
 mod modes;
 mod order;
 mod owner_ids;
