@@ -14,6 +14,9 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
+    /// The status of what isn't served.
+    pub const UNSUPPORTED: u16 = 501;
+
     fn about(kind: &Kind, name: &str, code: u16, reason: &'static str, message: String) -> Self {
         let mut details = json!({"name": name, "kind": kind.plural});
         if !kind.group.is_empty() {
@@ -112,7 +115,7 @@ impl Refusal {
 
     /// What a real API server can do and this one can't.
     pub fn unsupported(message: impl Into<String>) -> Self {
-        Self::plain(501, "NotImplemented", message)
+        Self::plain(Self::UNSUPPORTED, "NotImplemented", message)
     }
 
     /// A version that isn't there yet.

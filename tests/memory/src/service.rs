@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
-use http::{Request, Response, header};
+use http::{Request, Response, header, request::Parts};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use kube::client::Body;
@@ -59,11 +59,7 @@ impl MemoryApi {
         let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
         let asked = match Asked::read(&parts) {
             Ok(asked) => asked,
-            Err(refusal) => {
-                let request = format!("{} {}", parts.method, parts.uri);
-                self.state().journal.unsupported.push(request);
-                return Ok(refused(&refusal));
-            }
+            Err(refusal) => return Ok(self.refuse(&refusal, &parts)),
         };
         let (number, fault) = {
             let mut state = self.state();
@@ -115,8 +111,16 @@ impl MemoryApi {
         Ok(match done {
             Ok(Done::Said { code, body, .. }) => said(code, body),
             Ok(Done::Watching(lines)) => streaming(lines),
-            Err(refusal) => refused(&refusal),
+            Err(refusal) => self.refuse(&refusal, &parts),
         })
+    }
+
+    /// Refuses a request; what no fault made so, and a real API server would do, is noted.
+    fn refuse(&self, refusal: &Refusal, parts: &Parts) -> Response<Answer> {
+        if refusal.code == Refusal::UNSUPPORTED {
+            self.state().journal.unsupported.push(format!("{} {}", parts.method, parts.uri));
+        }
+        refused(refusal)
     }
 
     fn carry_out(&self, asked: &Asked, body: &Bytes, stale: bool) -> Result<Done, Refusal> {
