@@ -21,6 +21,7 @@ mod kms_refusals;
 mod kms_versions;
 mod lifecycle;
 mod limits;
+mod memory_api;
 mod modes;
 mod moves;
 mod order;
