@@ -3,6 +3,7 @@
 //! What comes back is untrusted: bodies are read up to a limit, only JSON is kept, and errors of the transport become a
 //! few words that hold neither an address nor a byte of what was sent.
 
+mod limits;
 mod scrub;
 
 use std::{error::Error as StdError, fmt, io, sync::Arc, time::Duration};
@@ -17,6 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use url::Url;
 
+pub use limits::{Gate, NotYet, ObserveWait};
 pub use scrub::{line, mask, server_text};
 
 /// Longest usual body, in bytes.

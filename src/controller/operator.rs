@@ -9,7 +9,7 @@ use futures::{
     Stream, StreamExt,
     future::{self, Either},
 };
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::{
     Api, Client, ResourceExt,
     runtime::{
@@ -33,12 +33,12 @@ use super::{
     errors,
     guard::{RECONCILE_TIMEOUT, guarded},
     instance,
-    instances::{Instance, Instances},
+    instances::{Instance, Instances, Pace},
     memory::Memory,
     namespaces::Namespaces,
     options::{Error, Options},
     reconcile, samples,
-    secrets::SecretIndex,
+    sources::Sources,
     triggers::{InstanceKey, Target, Triggers},
     users::Users,
     verdicts::Verdicts,
@@ -46,7 +46,7 @@ use super::{
 };
 use crate::{
     api::{BitbucketConnection, ClusterKmsInstance, KmsInstance},
-    bitbucket::Bitbucket,
+    bitbucket::{Accounts, Bitbucket},
     domain::{credential::ProcessKey, ownership::OwnerId, schedule},
     http,
     telemetry::{health::Readiness, metrics::Metrics},
@@ -198,7 +198,14 @@ fn context(
             .map(|cluster| (cluster.instances.0.clone(), triggers.open_cluster_instances())),
         recounts,
     };
-    let bitbucket = Bitbucket::new(options.bitbucket_url.as_str(), http.clone(), metrics.bitbucket_observer())?;
+    let accounts = Accounts::new(options.bitbucket_requests_per_hour, metrics.bitbucket_waits());
+    let bitbucket =
+        Bitbucket::new(options.bitbucket_url.as_str(), http.clone(), accounts, metrics.bitbucket_observer())?;
+    let pace = Pace {
+        reads: options.kms_reads_per_minute,
+        writes: options.kms_writes_per_minute,
+        waited: metrics.kms_waits(),
+    };
     let namespaced = stores.instances.iter().map(|(scope, (store, _))| (scope.clone(), store.clone())).collect();
     let cluster = stores.cluster.as_ref().map(|cluster| cluster.instances.0.clone());
     let namespaces = match &stores.cluster {
@@ -211,10 +218,11 @@ fn context(
         previous_owner_ids: options.previous_owner_ids.clone(),
         adoptions: Adoptions::default(),
         verdicts: Verdicts::new(bitbucket, Arc::clone(&clock)),
+        started: clock(),
         clock,
         allowed_hosts: options.allowed_hosts.clone(),
-        instances: Instances::new(namespaced, cluster, http, metrics.kms_observer()),
-        secrets: SecretIndex::default(),
+        instances: Instances::new(namespaced, cluster, http, metrics.kms_observer(), pace),
+        sources: Sources::default(),
         namespaces,
         process_key: ProcessKey::random(),
         memory: Memory::default(),
@@ -228,7 +236,7 @@ fn context(
 }
 
 /// Starts all watches, and waits until the caches are filled: instances, namespaces and connections first, then the
-/// Secrets, of which only those are kept that something refers to.
+/// Secrets and ConfigMaps, of which only those are kept that something refers to.
 async fn watch_all(client: &Client, scopes: &[Scope], stores: Stores, context: &Arc<Context>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let mut filled: Vec<future::BoxFuture<'static, ()>> = Vec::new();
@@ -257,9 +265,11 @@ async fn watch_all(client: &Client, scopes: &[Scope], stores: Stores, context: &
     future::join_all(filled).await;
     let mut synced = Vec::new();
     for scope in scopes {
-        let done = Arc::new(Notify::new());
-        tasks.spawn(watches::secrets(client.clone(), scope.clone(), Arc::clone(context), Arc::clone(&done)));
-        synced.push(async move { done.notified().await });
+        let (secrets, config_maps) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (client, context) = (|| client.clone(), || Arc::clone(context));
+        tasks.spawn(watches::sources::<Secret>(client(), scope.clone(), context(), Arc::clone(&secrets)));
+        tasks.spawn(watches::sources::<ConfigMap>(client(), scope.clone(), context(), Arc::clone(&config_maps)));
+        synced.push(async move { future::join(secrets.notified(), config_maps.notified()).await });
     }
     future::join_all(synced).await;
     tasks

@@ -1,6 +1,9 @@
 //! What the operator is told at its start, and why it can't run.
 
-use std::{net::SocketAddr, num::NonZeroU16};
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU16, NonZeroU32},
+};
 
 use url::Url;
 
@@ -25,6 +28,12 @@ pub struct Options {
     pub bitbucket_url: Url,
     /// Which hosts may be a KMS.
     pub allowed_hosts: AllowedHosts,
+    /// Reads a minute at each host of a KMS; none: no limit but the KMS's own.
+    pub kms_reads_per_minute: Option<NonZeroU32>,
+    /// Writes a minute at each host of a KMS, likewise.
+    pub kms_writes_per_minute: Option<NonZeroU32>,
+    /// Requests an hour in the name of each Bitbucket account, likewise.
+    pub bitbucket_requests_per_hour: Option<NonZeroU32>,
     /// Where metrics are served.
     pub metrics_addr: SocketAddr,
     /// Where health is served.

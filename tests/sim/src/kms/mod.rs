@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -25,6 +25,7 @@ use crate::bitbucket::Bitbucket;
 use crate::fault::Match;
 use crate::front::{self, Answer, Closed, Front, Service, Voice, lock};
 use crate::journal::{Caller, Entry, Operation};
+use crate::tls::{Certificates, Terminator};
 use limits::Quotas;
 use rows::Rows;
 
@@ -55,6 +56,7 @@ pub(crate) struct Server {
     front: Front,
     bitbucket: Bitbucket,
     state: Mutex<KmsState>,
+    tls: OnceLock<Terminator>,
 }
 
 struct KmsState {
@@ -102,6 +104,7 @@ impl Kms {
             front: Front::new(Voice { error: errors::body, rate_limited: errors::rate_limited }),
             bitbucket: bitbucket.clone(),
             state: Mutex::new(state),
+            tls: OnceLock::new(),
         }))
     }
 
@@ -124,9 +127,29 @@ impl Kms {
         Ok(kms)
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// Listens on a free port of 127.0.0.1 by TLS, and validates credentials with this Bitbucket.
+    ///
+    /// # Panics
+    /// If there is no free port.
+    pub async fn start_tls(bitbucket: &Bitbucket, certificates: Certificates) -> Self {
+        let kms = Self::start(bitbucket).await;
+        let address = kms.address().expect("an address, since it listens");
+        let terminator = Terminator::start(address, certificates).await.expect("a free port on 127.0.0.1");
+        kms.0.tls.get_or_init(|| terminator);
+        kms
+    }
+
+    /// Proves itself by other certificates from now on. Connections end with those that they began with.
+    ///
+    /// # Panics
+    /// If it was not started by [`Kms::start_tls`].
+    pub fn show(&self, certificates: Certificates) {
+        self.0.tls.get().expect("a KMS that was started with TLS").show(certificates);
+    }
+
+    /// `http://127.0.0.1:PORT`, or `https://127.0.0.1:PORT` with TLS.
     pub fn url(&self) -> String {
-        self.origin()
+        self.0.tls.get().map_or_else(|| self.origin(), Terminator::origin)
     }
 
     /// Takes a request without a network; journal and faults apply.
