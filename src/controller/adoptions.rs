@@ -12,8 +12,9 @@ use crate::{
     domain::{
         connection::{Changes, KmsConnection, KmsScope},
         credential::Credentials,
+        limit::Priority,
     },
-    kms::{Kms, KmsError},
+    kms::{Kms, KmsError, WriteTurn},
 };
 
 /// Which connections are just being taken over, by host and id.
@@ -27,15 +28,15 @@ impl Adoptions {
     pub async fn adopt(
         &self,
         kms: &Kms,
-        scope: &KmsScope,
-        id: &str,
+        (scope, id): (&KmsScope, &str),
         seen: &str,
         changes: &Changes,
         credentials: &Credentials,
+        turn: WriteTurn,
     ) -> Result<KmsConnection, KmsError> {
         let _turn = self.turn(kms.host(), id).await;
-        match kms.connection(scope, id).await? {
-            Some(found) if found.description == seen => kms.update(id, changes, Some(credentials)).await,
+        match kms.connection(scope, id, Priority::First).await? {
+            Some(found) if found.description == seen => kms.update(id, changes, Some(credentials), turn).await,
             Some(_) => Err(KmsError::NameTaken),
             None => Err(KmsError::NotFound),
         }

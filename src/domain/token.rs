@@ -214,6 +214,10 @@ fn unavailable(unknown: &NoVerdict) -> Judgement {
             Reason::RateLimited,
             "Bitbucket's hourly limit for this account is used up; it is shared by all tokens of the account. The token is verified when Bitbucket allows; a dedicated account keeps others from using the limit up.",
         ),
+        NoVerdict::NotYet { .. } => Judgement::new(
+            Reason::RateLimited,
+            "The operator keeps Bitbucket's hourly limit of this account, and the token's turn has not come yet. It comes by itself; several accounts instead of one, or a higher --bitbucket-requests-per-hour of the operator, bring it sooner.",
+        ),
     }
 }
 
