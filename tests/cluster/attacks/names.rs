@@ -83,6 +83,10 @@ async fn what_slipped_past_the_rules_leads_nowhere() {
         world.connection(&format!("ref-{row}")).change(json!({"kmsRef": {"name": name}})).apply().await;
         let elsewhere = name.replace(SECRET, "kms-credentials");
         world.apply(instance(&world, &format!("held-{at}"), json!({"universal": reference(&elsewhere)}))).await;
+        let mut trusting =
+            instance(&world, &format!("trusting-{at}"), json!({"universal": reference("kms-credentials")}));
+        trusting["spec"]["tls"] = json!({"caRef": {"kind": "Secret", "name": elsewhere}});
+        world.apply(trusting).await;
         let account = json!({"identityId": "x", "audience": "kms", "serviceAccountRef": {"name": name}});
         world.apply(instance(&world, &format!("minted-{at}"), json!({"kubernetes": account}))).await;
     }
@@ -98,7 +102,7 @@ async fn what_slipped_past_the_rules_leads_nowhere() {
             let message = condition(&bbc, "Ready").2;
             assert!(message.contains(field), "{name:?}: {message}");
         }
-        for row in [format!("held-{at}"), format!("minted-{at}")] {
+        for row in [format!("held-{at}"), format!("minted-{at}"), format!("trusting-{at}")] {
             let says = |instance: &KmsInstance| condition(instance, "Ready").1 == "SecretNotFound";
             world.until_instance(&row, "says SecretNotFound", says).await;
         }
