@@ -77,9 +77,10 @@ pub fn synced(error: &KmsError, instance: &InstanceRef, scope: &KmsScope) -> Jud
             Reason::NameConflict,
             "The KMS has a connection of that name already, and this object didn't make it. Set another spec.connectionName, or delete or rename that connection in the KMS.",
         ),
-        KmsError::Rejected { status, message } => {
-            Judgement::new(Reason::KmsRejected, format!("The KMS refused the request ({status}): {message}"))
-        }
+        KmsError::Rejected { status, message } => Judgement::new(
+            Reason::KmsRejected,
+            format!("The KMS refused the request ({status}): {message}{}", cure(*status, message)),
+        ),
         KmsError::RateLimited { .. } => Judgement::new(
             Reason::RateLimited,
             "The KMS allows no more requests for now. It is tried again when the KMS allows.",
@@ -97,6 +98,16 @@ pub fn synced(error: &KmsError, instance: &InstanceRef, scope: &KmsScope) -> Jud
             "The connection went away in the KMS while it was being changed. It is looked up again.",
         ),
         KmsError::Unavailable { what } => unavailable(instance, what),
+    }
+}
+
+/// What to do about a refusal, if its words name a field that the spec sets. Those of a 422 are `field: message`.
+fn cure(status: u16, message: &str) -> &'static str {
+    let about_name = status == 422 && message.split("; ").any(|issue| issue.starts_with("name: "));
+    if about_name {
+        ". Set spec.connectionName to a name that it takes: older servers allow 32 characters, newer ones 64."
+    } else {
+        ""
     }
 }
 
@@ -203,6 +214,19 @@ fn unavailable(instance: &InstanceRef, what: &str) -> Judgement {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_name_is_told_with_its_cure() {
+        for (status, message, cured) in [
+            (422, "name: name field must be at most 32 characters", true),
+            (422, "description: too long; name: too long", true),
+            (422, "credentials.email: Invalid email", false),
+            (422, "rename: no", false),
+            (400, "name: no", false),
+        ] {
+            assert_eq!(cure(status, message).contains("spec.connectionName"), cured, "{status} {message}");
+        }
+    }
 
     #[test]
     fn an_answer_that_cannot_be_read_is_not_quoted() {

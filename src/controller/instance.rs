@@ -43,7 +43,12 @@ const STALLED_AGAIN: Duration = Duration::from_secs(300);
 /// What was found where the proof of an instance's identity should be.
 enum Found {
     /// Not there, or not usable.
-    Nothing(InstanceJudgement),
+    Nothing {
+        /// Why.
+        judgement: InstanceJudgement,
+        /// Which version of the Secret that was, if there is one.
+        version: Option<String>,
+    },
     /// There.
     Proof {
         /// What the KMS knows the identity by.
@@ -121,11 +126,13 @@ async fn look<K: Instance>(
         asked,
         answered: asked,
     };
+    let known = looked.secret_version.clone();
+    let nothing = |judgement| Found::Nothing { judgement, version: known.clone() };
     // The host comes first: one that isn't allowed never sees a byte of a Secret. Then whom to trust, then the proof.
     let (found, authorities) = match host::check(spec.host.as_deref(), &context.allowed_hosts) {
-        Err(problem) => (Found::Nothing(InstanceJudgement::host(problem)), None),
+        Err(problem) => (nothing(InstanceJudgement::host(problem)), None),
         Ok(_) => match trust::authorities(object, context).await? {
-            Err(judgement) => (Found::Nothing(judgement), None),
+            Err(judgement) => (nothing(judgement), None),
             Ok(authorities) => (find(object, &spec, &namespace, authorities.as_ref(), context).await?, authorities),
         },
     };
@@ -135,7 +142,10 @@ async fn look<K: Instance>(
     // No watch tells of ServiceAccounts and roles: what is missing there is looked for, though not hot.
     let mut unproven = false;
     match found {
-        Found::Nothing(judgement) => looked.judgement = judgement,
+        Found::Nothing { judgement, version } => {
+            looked.judgement = judgement;
+            looked.secret_version = version;
+        }
         Found::Proof { identity, content, version } => {
             looked.secret_version = version;
             let same = looked.kms.clone().filter(|_| looked.content == Some(content));
@@ -202,9 +212,8 @@ async fn find<K: Instance>(
     authorities: Option<&Authorities>,
     context: &Context,
 ) -> Result<Found, Error> {
-    let Some(login) = Login::of(&spec.auth) else {
-        return Ok(Found::Nothing(InstanceJudgement::no_method()));
-    };
+    let nothing = |judgement, version| Ok(Found::Nothing { judgement, version });
+    let Some(login) = Login::of(&spec.auth) else { return nothing(InstanceJudgement::no_method(), None) };
     let parts = [
         spec.host.as_deref(),
         authorities.map(|authorities| authorities.pem.as_str()),
@@ -233,7 +242,7 @@ async fn find<K: Instance>(
     };
     // A name that no Secret can have is not asked for: as part of an address it could lead elsewhere.
     if !names::is_object_name(name) || !names::is_object_name(namespace) {
-        return Ok(Found::Nothing(InstanceJudgement::no_secret(login.method, name, namespace)));
+        return nothing(InstanceJudgement::no_secret(login.method, name, namespace), None);
     }
     let asked = context.sources.ask();
     let secret = Api::<Secret>::namespaced(context.client.clone(), namespace).get_opt(name).await?;
@@ -242,13 +251,13 @@ async fn find<K: Instance>(
     let others = context.sources.read(&target, &SourceKey::secret(namespace, name), version.as_deref(), asked);
     others.iter().for_each(|other| context.triggers.look(other));
     let (Some(secret), Some(version)) = (secret, version) else {
-        return Ok(Found::Nothing(InstanceJudgement::no_secret(login.method, name, namespace)));
+        return nothing(InstanceJudgement::no_secret(login.method, name, namespace), None);
     };
     let mut proof = Vec::new();
     for value in values {
         let text = observe::value_of(&secret, &value.key).map(|text| text.trim().to_owned());
         let Some(text) = text.filter(|text| !text.is_empty()) else {
-            return Ok(Found::Nothing(InstanceJudgement::no_key(login.method, value, name, namespace)));
+            return nothing(InstanceJudgement::no_key(login.method, value, name, namespace), Some(version));
         };
         proof.push((value.field, text));
     }

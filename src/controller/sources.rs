@@ -47,13 +47,13 @@ struct Inner {
     dependents: HashMap<SourceKey, HashSet<Target>>,
     refers_to: HashMap<Target, Box<[SourceKey]>>,
     seen: HashMap<SourceKey, Seen>,
-    /// How much news watches have told.
+    /// How much news the watches have told.
     news: u64,
     /// The latest news of each source.
     latest: HashMap<SourceKey, u64>,
 }
 
-/// When a source was asked for: how much news watches had told by then.
+/// When a source was asked for: how much news the watches had told by then.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked(u64);
 
@@ -107,7 +107,7 @@ impl Sources {
     }
 
     /// Notes the version of a source that was just read. Returns who else is to be looked at: the watch, which tells of
-    /// that version later, will find it known. What a watch told since the source was asked for stays: the answer may
+    /// that version later, will find it known. What the watch told since the source was asked for stays: the answer may
     /// be older, and everybody is about to look again anyway.
     pub fn read(&self, reader: &Target, source: &SourceKey, version: Option<&str>, asked: Asked) -> Vec<Target> {
         let mut inner = self.lock();

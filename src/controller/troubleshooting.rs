@@ -152,9 +152,17 @@ fn stories() -> Vec<(&'static str, (&'static str, Judgement))> {
         ("not-pushed", planned(&Remote::Ours(connection()))),
         ("kms-refused", kms(&KmsError::CredentialsRefused { status: 401 })),
         ("name-taken", planned(&Remote::NameTaken)),
+        (
+            "name-refused",
+            kms(&KmsError::Rejected {
+                status: 422,
+                message: "name: name field must be at most 32 characters".to_owned(),
+            }),
+        ),
         ("mark-missing", planned(&Remote::NotOurs(connection(), Ownership::Unmarked))),
         ("kms-permission", kms(&KmsError::PermissionDenied { action: "create".to_owned() })),
         ("unknown-project", kms(&KmsError::UnknownProject)),
+        ("no-projects", planned(&Remote::NoProjects)),
         (
             "instance",
             kms(&KmsError::Login(LoginError::InvalidCredentials {

@@ -5,12 +5,14 @@
 
 mod adoption;
 mod deletion;
+mod misplaced;
 mod restraint;
 
 use std::fmt;
 
 pub use adoption::name_conflict;
 pub use deletion::deletion;
+pub use misplaced::{is_misplaced, left_behind, no_projects};
 pub use restraint::{let_go, observed};
 
 use super::{
@@ -42,6 +44,10 @@ pub enum Remote {
     Adoptable(KmsConnection),
     /// The status tells of a connection at another host, and this one holds none of ours.
     HostChanged,
+    /// A connection with our mark that is for the whole organization, though a project is wanted: see [`is_misplaced`].
+    Misplaced(KmsConnection),
+    /// Nothing of ours, and the KMS would make it for the whole organization, though a project is wanted.
+    NoProjects,
 }
 
 /// One effect on the cluster or on the KMS.
@@ -119,6 +125,8 @@ pub enum Surprise {
     /// The name of a new connection is taken, or the one to be taken over changed. If it is ours, the answer to an
     /// earlier write was lost.
     NameTaken,
+    /// The new connection is for the whole organization, though a project was asked for.
+    Misplaced(KmsConnection),
     /// The KMS didn't do what a deletion takes, for that reason. Whether the object may go all the same is for its
     /// policy to say.
     Kept(Judgement),
@@ -247,6 +255,8 @@ pub fn plan(wanted: &Wanted<'_>, remote: &Remote) -> Plan {
         Remote::Absent => create(wanted),
         Remote::NameTaken => Plan::nothing(name_conflict(wanted.spec), false),
         Remote::Adoptable(connection) => adoption::adopt(wanted, connection),
+        Remote::Misplaced(connection) => misplaced::delete(wanted.spec, connection),
+        Remote::NoProjects => Plan::nothing(no_projects(wanted.spec), false),
         Remote::HostChanged => Plan::nothing(
             Judgement::new(
                 Reason::KmsChanged,

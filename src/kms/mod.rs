@@ -12,7 +12,13 @@ mod tests;
 mod traffic;
 mod wire;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use ::http::header::AUTHORIZATION;
 use reqwest::Method;
@@ -63,6 +69,8 @@ pub struct Kms {
     rest: Rest,
     /// By which its places are told from those of others at the same host.
     number: u64,
+    /// Whether the last connection for a project was made without it.
+    dropped_a_project: AtomicBool,
 }
 
 /// One request but for its session.
@@ -96,6 +104,7 @@ impl Kms {
             session: Session::default(),
             lists: Lists::default(),
             rest: Rest::default(),
+            dropped_a_project: AtomicBool::new(false),
         }
     }
 
@@ -201,7 +210,17 @@ impl Kms {
             secret: Some(credentials.token.expose()),
             ..Call::new(Operation::Create, Method::POST, &[])
         };
-        self.write(call, |written| Write::Put { scope: Some(new.scope.clone()), connection: written }).await
+        let scope = new.scope.clone();
+        let made = self.write(call, |written| Write::Put { scope: Some(scope), connection: written }).await?;
+        if new.scope.project_id().is_some() {
+            self.dropped_a_project.store(made.project_id.is_none(), Ordering::Relaxed);
+        }
+        Ok(made)
+    }
+
+    /// Whether the last connection that was created for a project came out without it: the server knows none.
+    pub fn dropped_a_project(&self) -> bool {
+        self.dropped_a_project.load(Ordering::Relaxed)
     }
 
     /// Changes a connection; without `credentials` those in the KMS stay. The KMS does not check that the id is that of

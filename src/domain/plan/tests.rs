@@ -9,6 +9,7 @@ use crate::domain::{
 use serde_json::json;
 
 mod adoption;
+mod misplaced;
 
 const ID: &str = "11111111-1111-4111-8111-111111111111";
 

@@ -255,8 +255,8 @@ async fn a_missing_connection_is_no_error() {
 #[tokio::test]
 async fn a_connection_of_another_scope_is_none() {
     let (_server, kms) = Server::start(logged_in(|_| one(NAME))).await;
-    assert!(kms.connection_named(&KmsScope::Organization, NAME, InTurn).await.is_ok_and(|found| found.is_some()));
     let elsewhere = KmsScope::Project("p".to_owned());
+    assert!(kms.connection_named(&KmsScope::Organization, NAME, InTurn).await.is_ok_and(|found| found.is_some()));
     assert_eq!(kms.connection_named(&elsewhere, NAME, InTurn).await, Ok(None));
     assert!(kms.connection(&KmsScope::Organization, ID, InTurn).await.is_ok_and(|found| found.is_some()));
     assert_eq!(kms.connection(&elsewhere, ID, InTurn).await, Ok(None));

@@ -82,10 +82,10 @@ fn name(value: &Value, longest: usize, findings: &mut Findings) -> String {
         .split('-')
         .all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()));
     if !slug {
-        findings.add("custom", &["name"], "Must be a valid slug");
+        findings.add("custom", &["name"], "name field can only contain letters, numbers, and hyphens");
     }
     if name.len() > longest {
-        let message = format!("String must contain at most {longest} character(s)");
+        let message = format!("name field must be at most {longest} characters");
         findings.add("too_big", &["name"], &message);
     }
     name
