@@ -196,7 +196,7 @@ async fn write(
         }
         (Step::Adopt { id, seen, changes }, Some(credentials)) => {
             let Ok(spec) = &observed.spec else { return Ok(None) };
-            let adopted = context.adoptions.adopt(kms, &spec.scope, id, seen, changes, credentials, turn).await;
+            let adopted = context.adoptions.adopt(kms, (&spec.scope, id), seen, changes, credentials, turn).await;
             adopted.map(|adopted| Some((Some(adopted), true)))
         }
         (Step::Update { id, changes, credentials }, found) => {

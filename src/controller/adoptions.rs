@@ -28,8 +28,7 @@ impl Adoptions {
     pub async fn adopt(
         &self,
         kms: &Kms,
-        scope: &KmsScope,
-        id: &str,
+        (scope, id): (&KmsScope, &str),
         seen: &str,
         changes: &Changes,
         credentials: &Credentials,

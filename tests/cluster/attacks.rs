@@ -10,11 +10,13 @@
 //! | an instance at the attacker's host, however it is spelt | `--allowed-kms-hosts`, compared as parsed, before anything is read | [`hosts`], `instances::a_host_that_is_not_allowed_never_sees_a_byte` |
 //! | a redirect of an allowed host, a server that repeats what it was sent | redirects are off; servers' words are scrubbed | `silence` |
 //! | a Secret or a ServiceAccount of another namespace | references have no namespace; the instance's own is used | [`references`], `identities::a_cluster_instance_mints_in_its_namespace_alone` |
+//! | `caRef` at somebody's Secret | the instance's own namespace; its contents are never repeated | [`references`], [`authorities`] |
 //! | names with `../` in fields that become parts of an address | the schema, and the operator where something slipped past it | [`names`], `schema` |
 //! | another object's mark: in a description, or copied by hand in the KMS | marks in texts are left out; the status's id comes first | [`marks`] |
 //! | another object's status | the mark decides, not the status; it must be in the spec's scope | [`statuses`] |
 //! | guessing a password by the fingerprint | only tokens that Bitbucket accepted have one | [`fingerprints`] |
 
+mod authorities;
 mod fingerprints;
 mod grants;
 mod hosts;
