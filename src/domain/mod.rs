@@ -14,6 +14,7 @@ pub mod host;
 pub mod instance;
 pub mod login;
 pub mod ownership;
+pub mod place;
 pub mod plan;
 pub mod schedule;
 pub mod scopes;
