@@ -184,9 +184,9 @@ pub struct Advice<'a> {
 
 impl Advice<'_> {
     fn renew(&self) -> String {
-        let who = self.contact.map(|contact| format!("{contact}: ")).unwrap_or_default();
+        let begin = self.contact.map_or_else(|| "Create".to_owned(), |contact| format!("{contact}: create"));
         format!(
-            "{who}create a new API token with the same scopes at id.atlassian.com (Security, API tokens, Create API token with scopes) and {}",
+            "{begin} a new API token with the same scopes at id.atlassian.com (Security, API tokens, Create API token with scopes) and {}",
             self.place.take_with_date()
         )
     }
@@ -279,6 +279,20 @@ mod tests {
             assert_eq!(outlook.judgement.reason, reason, "{now}");
             assert_eq!(outlook.passed, passed.map(Span::from_days), "{now}");
             assert_eq!(outlook.changes_at, changes_at.map(time), "{now}");
+        }
+    }
+
+    #[test]
+    fn whoever_must_act_is_addressed() {
+        let expiry = Expiry::At(time("2027-03-01T00:00:00Z"), ExpirySource::Secret);
+        for (now, contact, words) in [
+            ("2027-02-28T00:00:00Z", Some("#team-a"), "(--expires-at). #team-a: create a new API token"),
+            ("2027-02-28T00:00:00Z", None, "(--expires-at). Create a new API token"),
+            ("2027-03-02T00:00:00Z", None, "(--expires-at). Create a new API token"),
+        ] {
+            let advice = Advice { contact, ..ADVICE };
+            let message = outlook(expiry, &[Span::from_days(30)], time(now), &advice).judgement.message;
+            assert!(message.contains(words), "{message}");
         }
     }
 
