@@ -97,7 +97,7 @@ impl Place<'_> {
     pub const fn declare_expiry(self) -> &'static str {
         match self {
             Self::Connection(_) => "Declare the real date in the Secret's expiry key",
-            Self::CommandLine => "Declare the real date with --expires-at, and next to the token,",
+            Self::CommandLine => "Give the real date with --expires-at, and write it next to the token",
         }
     }
 

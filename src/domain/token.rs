@@ -135,16 +135,6 @@ fn named(kind: &str) -> String {
     verdict::kind_in_words(kind).map_or_else(|| kind.to_owned(), |words| format!("{words} ({kind})"))
 }
 
-/// Whose a token is that was given with another's e-mail; no name where the token may not tell it.
-fn owner(account: Option<&Account>) -> Option<String> {
-    let Account { username, display_name, .. } = account?;
-    match (username, display_name) {
-        (Some(name), Some(shown)) if name != shown => Some(format!("{name} ({shown})")),
-        (Some(name), _) | (None, Some(name)) => Some(name.clone()),
-        (None, None) => None,
-    }
-}
-
 fn refused(refusal: &Refusal, place: Place<'_>, expired: bool) -> Judgement {
     const CREATE: &str =
         "create one at id.atlassian.com (Security, API tokens, Create API token with scopes, app Bitbucket)";
@@ -171,7 +161,7 @@ fn refused(refusal: &Refusal, place: Place<'_>, expired: bool) -> Judgement {
             ),
         ),
         Refusal::WrongEmail(account) => {
-            let (of, whom) = owner(account.as_ref()).map_or_else(
+            let (of, whom) = account.as_ref().and_then(Account::named).map_or_else(
                 || ("another account".to_owned(), "that account".to_owned()),
                 |name| (format!("the account {name}"), name),
             );
