@@ -8,7 +8,7 @@ use comfy_table::{Attribute, Color, ColumnConstraint, ContentArrangement, Table}
 /// How wide a text is where nobody says how wide it may be.
 const WIDTH: u16 = 100;
 /// Narrower than that no table can be read.
-const NARROWEST: u16 = 40;
+const NARROWEST: u16 = 50;
 
 /// The form of what a command prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -145,7 +145,7 @@ mod tests {
         for width in [40, 60, 80, 200] {
             let screen = Screen::new(width, false);
             for line in screen.text(long.as_str(), Tone::Plain).lines().chain(screen.table(rows()).lines()) {
-                assert!(line.chars().count() <= usize::from(width).max(50), "{width}: {line}");
+                assert!(line.chars().count() <= usize::from(width.max(NARROWEST)), "{width}: {line}");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The token on standard input.
 
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, ErrorKind, IsTerminal, Read};
 
 /// More than any token, and than any file that somebody takes for one.
 const INPUT_MAX: u64 = 64 << 10;
@@ -23,7 +23,13 @@ pub enum NoToken {
 /// Reads the token: all of a pipe or a file, or what a person types, which isn't shown.
 pub(super) fn read() -> Result<String, NoToken> {
     if io::stdin().is_terminal() {
-        return rpassword::prompt_password("API token (not shown while you type): ").map_err(NoToken::Unreadable);
+        return rpassword::prompt_password("API token (not shown while you type): ").map_err(|error| {
+            match error.kind() {
+                // Ctrl-D.
+                ErrorKind::UnexpectedEof => NoToken::Empty,
+                _ => NoToken::Unreadable(error),
+            }
+        });
     }
     let mut bytes = Vec::new();
     io::stdin().lock().take(INPUT_MAX).read_to_end(&mut bytes).map_err(NoToken::Unreadable)?;
