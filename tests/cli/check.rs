@@ -424,3 +424,47 @@ async fn a_check_costs_few_requests() {
     Check::of(&bitbucket.url()).run(&WANTED).await;
     assert_eq!(bitbucket.calls(), 3, "one more, and one without the e-mail");
 }
+
+/// The document about this command.
+const DOC: &str = include_str!("../../docs/check.md");
+const README: &str = include_str!("../../README.md");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documents_show_what_is_printed() {
+    let few = good().scopes(["read:user:bitbucket", "read:repository:bitbucket"]);
+    let bitbucket = bitbucket_with(few).await;
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(98 * 24 + 12);
+    let declared = soon.to_string();
+    let flags = [&WANTED[..], &["--expires-at", &declared]].concat();
+    let checked = Check::of(&bitbucket.url()).run(&flags).await;
+    let day = soon.strftime("%Y-%m-%d").to_string();
+    let shown = checked.stdout.replace(&day, "2027-03-01");
+    assert!(DOC.contains(&shown), "docs/check.md lacks this output:\n{shown}");
+
+    bitbucket.set(TOKEN, State::NoBitbucketScopes);
+    let shown = Check::of(&bitbucket.url()).run(&WANTED).await.stdout;
+    assert!(README.contains(&shown), "README.md lacks this output:\n{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_field_of_the_json_is_documented() {
+    fn names(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => fields.iter().for_each(|(name, value)| {
+                found.push(name.clone());
+                names(value, found);
+            }),
+            Value::Array(items) => items.iter().for_each(|item| names(item, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let bitbucket = bitbucket_with(good()).await;
+    let mut found = Vec::new();
+    names(&Check::of(&bitbucket.url()).run(&["-o", "json"]).await.json(), &mut found);
+    for name in found {
+        assert!(
+            DOC.contains(&format!("`{name}`")) || DOC.contains(&format!("`{name}[]`")),
+            "docs/check.md lacks {name}"
+        );
+    }
+}
