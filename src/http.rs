@@ -3,6 +3,7 @@
 //! What comes back is untrusted: bodies are read up to a limit, only JSON is kept, and errors of the transport become a
 //! few words that hold neither an address nor a byte of what was sent.
 
+mod limits;
 mod scrub;
 
 use std::{error::Error as StdError, fmt, io, sync::Arc, time::Duration};
@@ -11,10 +12,13 @@ use ::http::{
     HeaderMap,
     header::{CONTENT_TYPE, DATE, RETRY_AFTER},
 };
-use reqwest::{Certificate, Client, RequestBuilder, Response, redirect};
+use futures::future::BoxFuture;
+use reqwest::{Certificate, Method, RequestBuilder, Response, redirect};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
+use url::Url;
 
+pub use limits::{Gate, NotYet, ObserveWait};
 pub use scrub::{line, mask, server_text};
 
 /// Longest usual body, in bytes.
@@ -44,6 +48,20 @@ pub enum NoClient {
     NoTls,
 }
 
+/// What carries a request to its server, and the answer back: the network, or what stands in its place.
+pub trait Transport: Send + Sync {
+    /// Carries one request.
+    fn carry(&self, request: reqwest::Request) -> BoxFuture<'_, Result<Response, Failure>>;
+}
+
+/// Sends requests to one kind of server.
+#[derive(Clone)]
+pub struct Client {
+    requests: reqwest::Client,
+    /// Something else than the network.
+    transport: Option<Arc<dyn Transport>>,
+}
+
 /// A client that trusts the system's CAs. It follows no redirects, so that credentials can't be led elsewhere, and gives
 /// up after 5 s without a connection and 20 s in all.
 ///
@@ -60,7 +78,7 @@ pub fn client_trusting(pem: &[u8]) -> Result<Client, NoClient> {
 
 fn build(roots: Vec<Certificate>) -> Result<Client, NoClient> {
     let otherwise = if roots.is_empty() { NoClient::NoTls } else { NoClient::BadRoots };
-    Client::builder()
+    reqwest::Client::builder()
         .redirect(redirect::Policy::none())
         .referer(false)
         .connect_timeout(CONNECT_TIMEOUT)
@@ -68,7 +86,53 @@ fn build(roots: Vec<Certificate>) -> Result<Client, NoClient> {
         .user_agent(concat!("bitbucket-connection-operator/", env!("CARGO_PKG_VERSION")))
         .tls_certs_merge(roots)
         .build()
+        .map(|requests| Client { requests, transport: None })
         .map_err(|_| otherwise)
+}
+
+impl Client {
+    /// The same, over something else than the network.
+    pub fn over(self, transport: Arc<dyn Transport>) -> Self {
+        Self { transport: Some(transport), ..self }
+    }
+
+    /// A client that trusts the CAs of a PEM bundle besides the system's, and otherwise is as this one.
+    pub fn trusting(&self, pem: &[u8]) -> Result<Self, NoClient> {
+        Ok(Self { transport: self.transport.clone(), ..client_trusting(pem)? })
+    }
+
+    /// Begins a request.
+    pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        self.requests.request(method, url)
+    }
+
+    /// Sends a request and reads the answer, up to `limit` bytes of body.
+    pub async fn send(
+        &self,
+        request: RequestBuilder,
+        limit: usize,
+        operation: &'static str,
+        observe: &Observe,
+    ) -> Result<Answer, Failure> {
+        let started = Instant::now();
+        let result = async { read(self.carry(request).await?, limit).await }.await;
+        match &result {
+            Ok(answer) => observe(operation, &answer.status.to_string(), started.elapsed()),
+            Err(failure) => observe(operation, failure.code(), started.elapsed()),
+        }
+        result
+    }
+
+    async fn carry(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        match &self.transport {
+            None => request.send().await.map_err(|error| Failure::of(&error)),
+            Some(transport) => {
+                let request = request.build().map_err(|error| Failure::of(&error))?;
+                let carried = tokio::time::timeout(TOTAL_TIMEOUT, transport.carry(request)).await;
+                carried.unwrap_or(Err(Failure::Timeout))
+            }
+        }
+    }
 }
 
 /// What a server answered. It may hold what the server was sent, so it can't be printed.
@@ -161,22 +225,6 @@ impl fmt::Display for Failure {
             Self::TooLarge => "an answer that is too large",
         })
     }
-}
-
-/// Sends a request and reads the answer, up to `limit` bytes of body.
-pub async fn send(
-    request: RequestBuilder,
-    limit: usize,
-    operation: &'static str,
-    observe: &Observe,
-) -> Result<Answer, Failure> {
-    let started = Instant::now();
-    let result = async { read(request.send().await.map_err(|error| Failure::of(&error))?, limit).await }.await;
-    match &result {
-        Ok(answer) => observe(operation, &answer.status.to_string(), started.elapsed()),
-        Err(failure) => observe(operation, failure.code(), started.elapsed()),
-    }
-    result
 }
 
 async fn read(mut response: Response, limit: usize) -> Result<Answer, Failure> {

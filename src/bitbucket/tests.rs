@@ -12,20 +12,20 @@ use axum::{
     http::{HeaderMap as Seen, StatusCode},
     routing::get,
 };
-use reqwest::Client;
 use serde_json::json;
 
 use super::{
-    BadBaseUrl, Bitbucket,
+    Accounts, BadBaseUrl, Bitbucket,
     judge::{diagnose, judge},
 };
 use crate::{
     domain::{
         credential::Credentials,
+        limit::Priority,
         scopes::parse_header,
         verdict::{Accepted, Account, NoVerdict, Refusal, Verdict},
     },
-    http::{self, Body, Observe},
+    http::{self, Body, Client, Observe},
 };
 
 const USER: &str =
@@ -238,6 +238,10 @@ proptest::proptest! {
     }
 }
 
+fn accounts() -> Accounts {
+    Accounts::new(None, Arc::new(|| {}))
+}
+
 fn client() -> Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     http::client().expect("TLS")
@@ -260,7 +264,7 @@ fn tokens_are_not_sent_everywhere() {
         ("https://bot:secret@api.bitbucket.org/2.0", Some(BadBaseUrl::Extras)),
         ("https://api.bitbucket.org/2.0?x=1", Some(BadBaseUrl::Extras)),
     ] {
-        assert_eq!(Bitbucket::new(url, client(), Arc::clone(&silent)).err(), expected, "{url}");
+        assert_eq!(Bitbucket::new(url, client(), accounts(), Arc::clone(&silent)).err(), expected, "{url}");
     }
 }
 
@@ -281,10 +285,10 @@ async fn one_question_is_asked() {
         seen.lock().expect("no panic").push(format!("{operation} {code}"));
     });
     let credentials = Credentials::parse("bot@example.com", "s3cr3t-token").expect("good values");
-    let bitbucket = Bitbucket::new(&url, client(), Arc::clone(&observe)).expect("good URL");
-    assert_eq!(bitbucket.verify(&credentials).await, accepted(true, Some(SCOPES)));
-    let closed = Bitbucket::new("http://127.0.0.1:1", client(), observe).expect("good URL");
-    assert_eq!(closed.verify(&credentials).await, unavailable("no connection"));
+    let bitbucket = Bitbucket::new(&url, client(), accounts(), Arc::clone(&observe)).expect("good URL");
+    assert_eq!(bitbucket.verify(&credentials, Priority::First).await, accepted(true, Some(SCOPES)));
+    let closed = Bitbucket::new("http://127.0.0.1:1", client(), accounts(), observe).expect("good URL");
+    assert_eq!(closed.verify(&credentials, Priority::First).await, unavailable("no connection"));
     assert_eq!(*log.lock().expect("no panic"), ["get_user 200", "get_user connect"]);
 }
 
@@ -308,7 +312,10 @@ async fn verified(answers: Answers) -> (Verdict, Vec<String>) {
         seen.lock().expect("no panic").push(format!("{operation} {code}"));
     });
     let credentials = Credentials::parse("bot@example.com", "s3cr3t-token").expect("good values");
-    let verdict = Bitbucket::new(&url, client(), observe).expect("good URL").verify(&credentials).await;
+    let verdict = Bitbucket::new(&url, client(), accounts(), observe)
+        .expect("good URL")
+        .verify(&credentials, Priority::First)
+        .await;
     let questions = log.lock().expect("no panic").clone();
     (verdict, questions)
 }

@@ -1,11 +1,13 @@
 //! Which workspaces a token reaches: `GET /user/workspaces`, page by page.
 
+use reqwest::Method;
 use serde_json::Value;
 
 use super::{Bitbucket, judge::NO_JSON};
 use crate::{
     domain::{
         credential::Credentials,
+        limit::Priority,
         verdict::{NoVerdict, Reach},
         workspaces,
     },
@@ -19,16 +21,23 @@ const PAGES_MAX: u32 = 50;
 
 impl Bitbucket {
     /// Asks which workspaces the account reaches with this token. One that reaches none gets an empty list.
-    pub async fn workspaces(&self, credentials: &Credentials) -> Reach {
+    pub async fn workspaces(&self, credentials: &Credentials, priority: Priority) -> Reach {
+        let gate = self.accounts.of(credentials);
         let token = credentials.token.expose();
         let mut reached = std::collections::BTreeSet::new();
         // Pages are counted: an address that the server names would get the token sent there.
         for number in 1..=PAGES_MAX {
+            if let Err(not_yet) = self.turn(credentials, "workspaces", priority).await {
+                return Reach::Unknown(not_yet.into());
+            }
             let query = [("pagelen", PAGE_LEN), ("page", number)];
-            let request = self.http.get(self.workspaces.clone()).query(&query);
+            let request = self.http.request(Method::GET, self.workspaces.clone()).query(&query);
             let request = request.basic_auth(credentials.email.as_str(), Some(token));
-            let page = match http::send(request, BODY_MAX, "get_user_workspaces", &self.observe).await {
-                Ok(answer) => page(&answer, token),
+            let page = match self.http.send(request, BODY_MAX, "get_user_workspaces", &self.observe).await {
+                Ok(answer) => {
+                    gate.heard(answer.status, &answer.headers);
+                    page(&answer, token)
+                }
                 Err(failure) => Err(NoVerdict::Unavailable(failure.to_string())),
             };
             match page {

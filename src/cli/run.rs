@@ -133,7 +133,10 @@ pub struct RunOptions {
     )]
     pub allow_insecure_kms: bool,
 
-    /// Reads per minute and KMS host, 0 for no limit (no effect yet)
+    /// Reads per minute and KMS host, 0 for no limit
+    ///
+    /// The KMS allows 60 a minute and client address by default, and others share them. Of these a tenth is kept for
+    /// deletions and rotations. If the KMS says that less is left, less is asked.
     #[arg(
         long,
         env = "BCO_KMS_READS_PER_MINUTE",
@@ -145,7 +148,10 @@ pub struct RunOptions {
     )]
     pub kms_reads_per_minute: Limit,
 
-    /// Writes per minute and KMS host, 0 for no limit (no effect yet)
+    /// Writes per minute and KMS host, 0 for no limit
+    ///
+    /// The KMS allows 200 a minute and client address by default, logins included. A tenth is kept for deletions and
+    /// rotations.
     #[arg(
         long,
         env = "BCO_KMS_WRITES_PER_MINUTE",
@@ -157,7 +163,10 @@ pub struct RunOptions {
     )]
     pub kms_writes_per_minute: Limit,
 
-    /// Requests per hour and Bitbucket account, 0 for no limit (no effect yet)
+    /// Requests per hour and Bitbucket account, 0 for no limit
+    ///
+    /// Bitbucket allows about 1,000 in any hour, shared by all tokens of the account. A write of credentials to the KMS
+    /// counts too, since the KMS then tries them.
     #[arg(
         long,
         env = "BCO_BITBUCKET_REQUESTS_PER_HOUR",
@@ -220,6 +229,9 @@ impl From<RunOptions> for controller::Options {
             previous_owner_ids: options.previous_owner_ids,
             bitbucket_url: options.bitbucket_url,
             allowed_hosts: AllowedHosts { names: options.allowed_kms_hosts, insecure: options.allow_insecure_kms },
+            kms_reads_per_minute: options.kms_reads_per_minute.get(),
+            kms_writes_per_minute: options.kms_writes_per_minute.get(),
+            bitbucket_requests_per_hour: options.bitbucket_requests_per_hour.get(),
             metrics_addr: options.metrics_addr,
             health_addr: options.health_addr,
         }

@@ -19,11 +19,12 @@ use crate::{
     domain::{
         conditions::{Judgement, Reason},
         connection::KmsConnection,
+        limit::Priority,
         ownership::{self, Origin, Ownership},
         plan::{self, Intent, Plan, Remote, Stage, Step, Surprise},
         token::Token,
     },
-    kms::KmsError,
+    kms::{KmsError, WriteTurn},
 };
 
 /// What came of a plan.
@@ -86,34 +87,26 @@ pub async fn act(
         outcome.connection = describe(connection, recorded.as_ref(), false, observed, verified)
             .map(|found| plan.record(recorded.as_ref(), found));
     }
+    // The turn comes before the finalizer: what has to wait isn't held by one yet.
+    let mut turn = None;
+    if let Some(Stage { step, .. }) = plan.stages.iter().find(|stage| stage.step.writes_to_kms()) {
+        match turn_to(step, observed, verified, context).await {
+            Ok(given) => turn = given,
+            Err(error) => {
+                failed(&mut outcome, &error, step, observed, verified, context).await;
+                return Ok(outcome);
+            }
+        }
+    }
     for Stage { step, tells } in &plan.stages {
         tracing::info!(%step, "acting");
-        let done = match (step, &observed.access) {
-            (Step::AddFinalizer, _) => {
-                add_finalizer(observed, &mut outcome.written, context).await?;
-                continue;
-            }
-            (Step::Create(new), Ok(access)) => match &verified.credentials {
-                Some(credentials) => access.kms.create(new, credentials).await.map(|made| (Some(made), true)),
-                None => continue,
-            },
-            (Step::Adopt { id, seen, changes }, Ok(access)) => match &verified.credentials {
-                Some(credentials) => {
-                    let adopted = context.adoptions.adopt(&access.kms, id, seen, changes, credentials).await;
-                    adopted.map(|adopted| (Some(adopted), true))
-                }
-                None => continue,
-            },
-            (Step::Update { id, changes, credentials }, Ok(access)) => {
-                let pushed = verified.credentials.as_ref().filter(|_| *credentials);
-                access.kms.update(id, changes, pushed).await.map(|made| (Some(made), pushed.is_some()))
-            }
-            (Step::Delete { id }, Ok(access)) => access.kms.delete(id).await.map(|()| (None, false)),
-            // A plan has no steps in the KMS where there is no way to it.
-            (_, Err(_)) => continue,
-        };
-        match done {
-            Ok((connection, pushed)) => {
+        if *step == Step::AddFinalizer {
+            add_finalizer(observed, &mut outcome.written, context).await?;
+            continue;
+        }
+        match write(step, turn.take(), observed, verified, context).await {
+            Ok(None) => {}
+            Ok(Some((connection, pushed))) => {
                 let before = outcome.connection.take();
                 outcome.connection = connection
                     .and_then(|connection| describe(&connection, before.as_ref(), pushed, observed, verified));
@@ -142,6 +135,60 @@ pub async fn act(
     }
     outcome.release = plan.release;
     Ok(outcome)
+}
+
+/// The right to the first write of a plan. Deletions and rotations go first.
+async fn turn_to(
+    step: &Step,
+    observed: &Observed,
+    verified: &Verified,
+    context: &Context,
+) -> Result<Option<WriteTurn>, KmsError> {
+    let Ok(access) = &observed.access else { return Ok(None) };
+    let priority = match step {
+        Step::Delete { .. } | Step::Update { credentials: true, .. } if observed.priority() == Priority::InTurn => {
+            Priority::First
+        }
+        _ => observed.priority(),
+    };
+    if let (Some(credentials), true) = (&verified.credentials, step.pushes()) {
+        context.verdicts.turn_to_push(credentials, &observed.uid, priority).await?;
+    }
+    access.kms.turn_to_write(&observed.uid, priority).await.map(Some)
+}
+
+/// Writes to the KMS: what is there then, and whether credentials were written. Nothing where there is no way to it, or
+/// nothing to write; a plan has no such steps.
+async fn write(
+    step: &Step,
+    turn: Option<WriteTurn>,
+    observed: &Observed,
+    verified: &Verified,
+    context: &Context,
+) -> Result<Option<(Option<KmsConnection>, bool)>, KmsError> {
+    let Ok(access) = &observed.access else { return Ok(None) };
+    let kms = &access.kms;
+    let turn = match turn {
+        Some(turn) => turn,
+        // In the middle of a plan nobody waits for others.
+        None => kms.turn_to_write(&observed.uid, Priority::First).await?,
+    };
+    match (step, &verified.credentials) {
+        (Step::Create(new), Some(credentials)) => {
+            kms.create(new, credentials, turn).await.map(|made| Some((Some(made), true)))
+        }
+        (Step::Adopt { id, seen, changes }, Some(credentials)) => {
+            let adopted = context.adoptions.adopt(kms, id, seen, changes, credentials, turn).await;
+            adopted.map(|adopted| Some((Some(adopted), true)))
+        }
+        (Step::Update { id, changes, credentials }, found) => {
+            let pushed = found.as_ref().filter(|_| *credentials);
+            let updated = kms.update(id, changes, pushed, turn).await;
+            updated.map(|updated| Some((Some(updated), pushed.is_some())))
+        }
+        (Step::Delete { id }, _) => kms.delete(id, turn).await.map(|()| Some((None, false))),
+        (Step::AddFinalizer, _) | (Step::Create(_) | Step::Adopt { .. }, None) => Ok(None),
+    }
 }
 
 async fn failed(

@@ -12,8 +12,9 @@ use crate::{
     domain::{
         connection::{Changes, KmsConnection},
         credential::Credentials,
+        limit::Priority,
     },
-    kms::{Kms, KmsError},
+    kms::{Kms, KmsError, WriteTurn},
 };
 
 /// Which connections are just being taken over, by host and id.
@@ -31,10 +32,11 @@ impl Adoptions {
         seen: &str,
         changes: &Changes,
         credentials: &Credentials,
+        turn: WriteTurn,
     ) -> Result<KmsConnection, KmsError> {
         let _turn = self.turn(kms.host(), id).await;
-        match kms.connection(id).await? {
-            Some(found) if found.description == seen => kms.update(id, changes, Some(credentials)).await,
+        match kms.connection(id, Priority::First).await? {
+            Some(found) if found.description == seen => kms.update(id, changes, Some(credentials), turn).await,
             Some(_) => Err(KmsError::NameTaken),
             None => Err(KmsError::NotFound),
         }

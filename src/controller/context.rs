@@ -12,13 +12,13 @@ use super::{
     instances::Instances,
     memory::Memory,
     namespaces::Namespaces,
-    secrets::SecretIndex,
+    sources::Sources,
     triggers::{InstanceKey, Triggers},
     users::Users,
     verdicts::Verdicts,
 };
 use crate::{
-    domain::{credential::ProcessKey, host::AllowedHosts, ownership::OwnerId},
+    domain::{credential::ProcessKey, duration::Span, host::AllowedHosts, ownership::OwnerId, schedule},
     telemetry::metrics::Metrics,
 };
 
@@ -35,14 +35,16 @@ pub struct Context {
     pub previous_owner_ids: Vec<OwnerId>,
     /// The time.
     pub clock: Clock,
+    /// When this process started.
+    pub started: Timestamp,
     /// Which hosts may be a KMS.
     pub allowed_hosts: AllowedHosts,
     /// Bitbucket.
     pub verdicts: Verdicts,
     /// The KMS, through its instances.
     pub instances: Instances,
-    /// Versions of the Secrets that something refers to.
-    pub secrets: SecretIndex,
+    /// Versions of the Secrets and ConfigMaps that something refers to.
+    pub sources: Sources,
     /// Labels of namespaces; none where only some namespaces are served.
     pub namespaces: Namespaces,
     /// By which contents of Secrets are compared.
@@ -67,6 +69,14 @@ impl Context {
     /// Now.
     pub fn now(&self) -> Timestamp {
         (self.clock)()
+    }
+
+    /// How often an object is verified that wants to be every `wanted`: less often where the limit of its KMS forces it.
+    /// All instances at its host share that.
+    pub fn effective_interval(&self, wanted: Span, instance: &InstanceKey) -> Span {
+        let Some((limit, sharing)) = self.instances.reads(instance) else { return wanted };
+        let lists: usize = sharing.iter().map(|instance| self.users.scopes(instance)).sum();
+        schedule::effective(wanted, limit.time_for(u64::try_from(lists).unwrap_or(u64::MAX)))
     }
 
     /// Has the connections of an instance counted, soon.

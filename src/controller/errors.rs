@@ -84,6 +84,10 @@ pub fn synced(error: &KmsError, instance: &InstanceRef, scope: &KmsScope) -> Jud
             Reason::RateLimited,
             "The KMS allows no more requests for now. It is tried again when the KMS allows.",
         ),
+        KmsError::NotYet { .. } => Judgement::new(
+            Reason::RateLimited,
+            "The operator keeps within the limits of the KMS and of the Bitbucket account, and this object's turn has not come yet. It comes by itself; the operator's flags --kms-reads-per-minute, --kms-writes-per-minute and --bitbucket-requests-per-hour set the pace.",
+        ),
         KmsError::CredentialsNotChecked => Judgement::new(
             Reason::KmsUnavailable,
             "The KMS could not check the token with Bitbucket, which it does on every write. It is tried again by itself; if this lasts, see whether the KMS reaches Bitbucket.",
@@ -102,6 +106,7 @@ pub fn retry_after(error: &KmsError) -> Option<Duration> {
         KmsError::RateLimited { retry_after } | KmsError::Login(LoginError::RateLimited { retry_after }) => {
             *retry_after
         }
+        KmsError::NotYet { wait } => Some(*wait),
         _ => None,
     }
 }
@@ -156,7 +161,7 @@ pub fn login(error: &LoginError) -> InstanceJudgement {
         ),
         LoginError::Unavailable { what } if what == CERTIFICATE_NOT_TRUSTED => InstanceJudgement::new(
             TlsFailed,
-            "The certificate of the KMS is not trusted: it has expired, is for another name, or comes from a CA that the operator doesn't know. Nothing was sent.",
+            "The certificate of the KMS is not trusted: it has expired, is for another name than spec.host, or comes from a CA that the operator doesn't know. Have it renewed, correct spec.host, or name its CA in spec.tls.caRef. Nothing was sent. It is tried again when the instance or the CA changes, and every 5 minutes.",
         ),
         LoginError::Unavailable { what } => InstanceJudgement::new(
             Unreachable,

@@ -3,25 +3,29 @@
 
 use std::{
     collections::HashMap,
+    num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::Timestamp;
 use kube::runtime::reflector::{ObjectRef, Store};
-use reqwest::Client;
+use url::Url;
 
-use super::{errors, secrets::SecretKey, triggers::InstanceKey};
+use super::{errors, sources::SourceKey, triggers::InstanceKey};
 use crate::{
     api::{ClusterKmsInstance, Grant, InstanceStatus, KmsInstance, KmsInstanceSpec},
     domain::{
         credential::ContentKey,
         grants::{self, Denied},
+        host,
         instance::InstanceJudgement,
+        limit::Limit,
         login::Login,
         spec::{InstanceKind, InstanceRef},
+        trust::CaSource,
     },
-    http::Observe,
-    kms::{Kms, LoginError},
+    http::{Client, Observe, ObserveWait},
+    kms::{Kms, Limits, LoginError, Server},
 };
 
 /// What is known of the instances.
@@ -29,10 +33,23 @@ pub struct Instances {
     namespaced: HashMap<Option<String>, Store<KmsInstance>>,
     cluster: Option<Store<ClusterKmsInstance>>,
     looked: Mutex<HashMap<InstanceKey, Looked>>,
-    /// The client for all instances.
+    /// The client for all instances that trust no CAs of their own.
     pub http: Client,
     /// Told of each request.
     pub observe: Observe,
+    pace: Pace,
+    /// Limits by host: instances share those of theirs.
+    limits: Mutex<HashMap<String, Arc<Limits>>>,
+}
+
+/// How many requests a host may get.
+pub struct Pace {
+    /// Reads a minute.
+    pub reads: Option<NonZeroU32>,
+    /// Writes a minute.
+    pub writes: Option<NonZeroU32>,
+    /// Told of each request that had to wait.
+    pub waited: ObserveWait,
 }
 
 /// What the last look at an instance found.
@@ -44,7 +61,9 @@ pub struct Looked {
     pub generation: Option<i64>,
     /// The version of its Secret then.
     pub secret_version: Option<String>,
-    /// Host, organization and credentials that the client was made of.
+    /// The version of the ConfigMap or Secret with its CAs then.
+    pub ca_version: Option<String>,
+    /// Host, CAs, organization and credentials that the client was made of.
     pub content: Option<ContentKey>,
     /// Whether it can be used.
     pub judgement: InstanceJudgement,
@@ -73,16 +92,26 @@ pub struct Asked {
 pub trait Instance: kube::Resource<DynamicType = ()> + Clone {
     /// Which.
     fn key(&self) -> InstanceKey;
-    /// Its spec, as far as both kinds share it, and the namespace of its Secret.
+    /// Its spec, as far as both kinds share it, and the namespace of what it refers to.
     fn access(&self) -> (KmsInstanceSpec, String);
     /// Its status.
     fn status(&self) -> Option<&InstanceStatus>;
     /// The API of its kind, in its namespace if it has one.
     fn api(&self, client: kube::Client) -> kube::Api<Self>;
-    /// The Secret that it refers to.
-    fn secret(&self) -> Option<SecretKey> {
+    /// The Secret that its credentials come from.
+    fn secret(&self) -> Option<SourceKey> {
         let (spec, namespace) = self.access();
-        Some((namespace, Login::of(&spec.auth)?.secret()?.to_owned()))
+        Some(SourceKey::secret(namespace, Login::of(&spec.auth)?.secret()?))
+    }
+    /// The ConfigMap or Secret that its CAs come from.
+    fn ca(&self) -> Option<SourceKey> {
+        let (spec, namespace) = self.access();
+        let CaSource { kind, name, .. } = CaSource::of(spec.tls.as_ref()).ok()??;
+        Some(SourceKey { kind, namespace, name })
+    }
+    /// All that it refers to.
+    fn sources(&self) -> impl Iterator<Item = SourceKey> {
+        self.secret().into_iter().chain(self.ca())
     }
 }
 
@@ -115,7 +144,12 @@ impl Instance for ClusterKmsInstance {
 
     fn access(&self) -> (KmsInstanceSpec, String) {
         let spec = self.spec.clone();
-        let shared = KmsInstanceSpec { host: spec.host, auth: spec.auth, organization_slug: spec.organization_slug };
+        let shared = KmsInstanceSpec {
+            host: spec.host,
+            tls: spec.tls,
+            auth: spec.auth,
+            organization_slug: spec.organization_slug,
+        };
         (shared, spec.namespace)
     }
 
@@ -149,8 +183,19 @@ impl Instances {
         cluster: Option<Store<ClusterKmsInstance>>,
         http: Client,
         observe: Observe,
+        pace: Pace,
     ) -> Self {
-        Self { namespaced, cluster, looked: Mutex::default(), http, observe }
+        Self { namespaced, cluster, looked: Mutex::default(), http, observe, pace, limits: Mutex::default() }
+    }
+
+    /// The way to the server at an address that was found good before.
+    pub fn server(&self, url: Url) -> Server {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        limits.retain(|_, limits| Arc::strong_count(limits) > 1);
+        let Pace { reads, writes, waited } = &self.pace;
+        let new = || Arc::new(Limits::new(*reads, *writes, Arc::clone(waited)));
+        let limits = Arc::clone(limits.entry(host::display(&url)).or_insert_with(new));
+        Server { url, http: self.http.clone(), limits, observe: Arc::clone(&self.observe) }
     }
 
     /// The instance that an object of a namespace refers to.
@@ -182,6 +227,16 @@ impl Instances {
             }
             Some(looked) => Found::NotReady(looked.judgement),
         }
+    }
+
+    /// The limit for reads at the host of an instance, and all instances at that host.
+    pub fn reads(&self, key: &InstanceKey) -> Option<(Limit, Vec<InstanceKey>)> {
+        let looked = self.lock();
+        let of = |looked: &Looked| looked.kms.clone();
+        let kms = looked.get(key).and_then(of)?;
+        let there = |other: &Looked| other.kms.as_ref().is_some_and(|other| other.host() == kms.host());
+        let sharing = looked.iter().filter(|(_, looked)| there(looked)).map(|(key, _)| key.clone()).collect();
+        Some((kms.limits().reads.limit(), sharing))
     }
 
     /// The client of an instance by which its connections can be deleted, even if the instance or its Secret is gone.

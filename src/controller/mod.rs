@@ -2,7 +2,7 @@
 //!
 //! [`reconcile`](reconcile::reconcile) tells the story of a connection; [`observe`], [`verify`], [`act`] and [`report`]
 //! are its rooms. [`instance`] does the same for the instances of the KMS. [`watches`] brings the news, [`triggers`]
-//! carries it to the queues, and [`run`] puts all of it together.
+//! carries it to the queues, [`operator`] puts all of it together, and [`run`] starts it.
 
 mod act;
 mod adoptions;
@@ -17,17 +17,23 @@ mod memory;
 mod mint;
 mod namespaces;
 mod observe;
+mod operator;
+mod options;
 mod reconcile;
 mod report;
 mod run;
 mod samples;
-mod secrets;
+mod sources;
 mod triggers;
 #[cfg(test)]
 mod troubleshooting;
+mod trust;
 mod users;
 mod verdicts;
 mod verify;
 mod watches;
 
-pub use run::{Error, Options, run};
+pub use clock::Clock;
+pub use operator::{Operator, Outside};
+pub use options::{Error, Options};
+pub use run::run;

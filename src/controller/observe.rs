@@ -13,7 +13,7 @@ use super::{
     errors::{self, Error},
     instances::{Found, Instances},
     memory::{KnownSecret, ObjectMemory},
-    secrets::SecretKey,
+    sources::SourceKey,
     triggers::{InstanceKey, Target},
 };
 use crate::{
@@ -21,8 +21,10 @@ use crate::{
     domain::{
         conditions::{self, Class, Judgement, Reason, types},
         credential::{ContentKey, Credentials},
+        duration::Span,
         expiry::Declared,
         grants::Denied,
+        limit::Priority,
         ownership::{Owner, OwnerId},
         schedule::{self, Due, Situation},
         spec::{self, ConnectionSpec, InstanceKind, InstanceRef, Management, SpecProblem},
@@ -54,6 +56,8 @@ pub struct Observed {
     pub memory: ObjectMemory,
     /// What is to be done.
     pub task: Task,
+    /// How often it is verified: as the spec says, or less often where the limits of a server force it.
+    pub interval: Span,
     /// The stored status knows the token by an earlier owner id; the one in `object` by the present one.
     pub rekeyed: bool,
 }
@@ -120,6 +124,7 @@ pub async fn observe(object: Arc<BitbucketConnection>, context: &Context) -> Res
         access: Err(Judgement::not_evaluated("the object was not looked at yet")),
         secret: None,
         task: Task::Nothing,
+        interval: interval(&spec, &namespace, context),
         rekeyed: false,
         object,
         uid,
@@ -175,8 +180,8 @@ impl Observed {
     }
 
     /// The key of its Secret.
-    pub fn secret_key(&self) -> Option<SecretKey> {
-        self.spec.as_ref().ok().map(|spec| (self.namespace.clone(), spec.secret.name.clone()))
+    pub fn secret_key(&self) -> Option<SourceKey> {
+        self.spec.as_ref().ok().map(|spec| SourceKey::secret(&self.namespace, &spec.secret.name))
     }
 
     /// What people declared about the end of the token.
@@ -195,6 +200,20 @@ impl Observed {
         self.object.reconcile_requested_at().is_some_and(|requested| handled != Some(requested))
     }
 
+    /// Who goes first where a server's limit makes objects wait: deletions, rotations, and what a person asked for.
+    pub fn priority(&self) -> Priority {
+        match self.task {
+            Task::Delete if self.requested() => Priority::AtOnce,
+            Task::Verify(Due::SpecChanged | Due::Requested | Due::SecretChanged) => Priority::AtOnce,
+            Task::Delete => Priority::First,
+            Task::Verify(Due::Retry) if self.memory.urgent => Priority::First,
+            Task::Verify(Due::FirstPass | Due::AccessChanged | Due::Retry | Due::Interval)
+            | Task::Nothing
+            | Task::Wait
+            | Task::Suspended => Priority::InTurn,
+        }
+    }
+
     /// Whether the Secret, where it was read, holds other values than those that the status tells of.
     pub fn secret_changed(&self) -> bool {
         let token = self.object.status.as_ref().and_then(|status| status.token.as_ref());
@@ -206,6 +225,12 @@ impl Observed {
     pub fn target(&self) -> Target {
         Target::Connection { namespace: self.namespace.clone(), name: self.name.clone() }
     }
+}
+
+fn interval(spec: &Result<ConnectionSpec, SpecProblem>, namespace: &str, context: &Context) -> Span {
+    spec.as_ref().map_or(spec::DEFAULT_INTERVAL, |spec| {
+        context.effective_interval(spec.interval, &Instances::key(&spec.kms_ref, namespace))
+    })
 }
 
 /// Whether something may be left of an object in the KMS.
@@ -338,7 +363,9 @@ fn situation(observed: &Observed, context: &Context) -> Situation {
         requested: observed.requested(),
         secret_changed: secret_changed(observed, context),
         access_changed: access_changed(observed),
-        next_verification: before.and_then(|status| status.next_verification_time.as_ref()).map(|time| time.0),
+        next_verification: before
+            .and_then(|status| status.next_verification_time.as_ref())
+            .map(|time| schedule::due_at(time.0, context.started, observed.interval, &observed.uid)),
         retry_at: observed.memory.retry_at,
         now: observed.now,
     }
@@ -350,7 +377,7 @@ fn secret_changed(observed: &Observed, context: &Context) -> bool {
     let Some(key) = observed.secret_key() else { return false };
     let token = observed.object.status.as_ref().and_then(|status| status.token.as_ref());
     let recorded = token.and_then(|token| token.secret_version.as_deref());
-    let known = context.secrets.get(&key);
+    let known = context.sources.get(&key);
     match (recorded, &known) {
         (None, None) => false,
         (Some(recorded), Some(seen)) => {
@@ -404,9 +431,9 @@ async fn read_secret(observed: &mut Observed, due: Due, context: &Context) -> Re
     let secret =
         Api::<Secret>::namespaced(context.client.clone(), &observed.namespace).get_opt(&spec.secret.name).await?;
     let version = secret.as_ref().map(version_of);
-    let changed = context.secrets.get(&key).and_then(|seen| seen.changed);
-    context.secrets.refer(&observed.target(), Some(key.clone()));
-    let others = context.secrets.read(&observed.target(), &key, version.as_deref());
+    let changed = context.sources.get(&key).and_then(|seen| seen.changed);
+    context.sources.refer(&observed.target(), Some(key.clone()));
+    let others = context.sources.read(&observed.target(), &key, version.as_deref());
     others.iter().for_each(|other| context.triggers.look(other));
     let (Some(secret), Some(version)) = (secret, version) else { return Ok(()) };
     let value = |key: &str| value_of(&secret, key);

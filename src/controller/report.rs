@@ -25,6 +25,7 @@ use crate::{
     domain::{
         conditions::Class,
         events::{Announcement, EventReason},
+        limit::Priority,
         schedule,
         status::{self, Findings, Pass, Report},
     },
@@ -45,7 +46,7 @@ pub async fn quiet(observed: &Observed, context: &Context) -> Result<Action, Err
         return Ok(Action::await_change());
     }
     let before = observed.before();
-    let pass = pass(observed, &before, None);
+    let pass = pass(observed, &before, None, context);
     let suspended = observed.task == Task::Suspended;
     let report = if suspended { status::suspended(&pass) } else { status::report(&pass) };
     announce(observed, &report.announcements, context).await?;
@@ -81,7 +82,7 @@ pub async fn report(
         requested: observed.object.reconcile_requested_at(),
         release: outcome.release,
     };
-    let report = status::report(&pass(observed, &before, Some(findings)));
+    let report = status::report(&pass(observed, &before, Some(findings), context));
     announce(observed, &report.announcements, context).await?;
     if outcome.release {
         act::remove_finalizer(observed, context).await?;
@@ -92,13 +93,20 @@ pub async fn report(
     Ok(next(observed, outcome, &report, context))
 }
 
-fn pass<'a>(observed: &'a Observed, before: &'a BitbucketConnectionStatus, findings: Option<Findings<'a>>) -> Pass<'a> {
+fn pass<'a>(
+    observed: &'a Observed,
+    before: &'a BitbucketConnectionStatus,
+    findings: Option<Findings<'a>>,
+    context: &Context,
+) -> Pass<'a> {
     Pass {
         now: observed.now,
         uid: &observed.uid,
         generation: observed.object.metadata.generation,
         before,
         spec: observed.spec.as_ref().ok(),
+        interval: observed.interval,
+        started: context.started,
         findings,
     }
 }
@@ -116,6 +124,7 @@ fn next(observed: &Observed, outcome: &Outcome, report: &Report, context: &Conte
     context.memory.update(&observed.uid, |memory| {
         memory.attempts = if outage { attempts.saturating_add(1) } else { 0 };
         memory.retry_at = retry_at;
+        memory.urgent = outage && observed.priority() != Priority::InTurn;
         memory.kms = observed.access.as_ref().ok().map(|access| Arc::downgrade(&access.kms));
         memory.denied = observed.access.is_err();
     });

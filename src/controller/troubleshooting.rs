@@ -162,6 +162,10 @@ fn stories() -> Vec<(&'static str, (&'static str, Judgement))> {
                 method: crate::domain::login::AuthMethod::Universal,
             })),
         ),
+        (
+            "certificate",
+            kms(&KmsError::Login(LoginError::Unavailable { what: crate::kms::CERTIFICATE_NOT_TRUSTED.to_owned() })),
+        ),
         ("deletion-blocked", (types::SYNCED, deletion.synced)),
         ("expiry-invalid", expiry(Some("01.03.2027"))),
         ("inferred", expiry(None)),

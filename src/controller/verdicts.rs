@@ -15,10 +15,12 @@ use crate::{
     domain::{
         credential::{CredentialKey, Credentials, ProcessKey},
         duration::Span,
+        limit::Priority,
         schedule,
         verdict::{Accepted, NoVerdict, Reach, Verdict},
         workspaces,
     },
+    http::NotYet,
 };
 
 /// A verdict, and when it was given.
@@ -75,6 +77,7 @@ impl Verdicts {
         interval: Span,
         not_before: Option<Instant>,
         reach: bool,
+        priority: Priority,
     ) -> Given {
         let came = Instant::now();
         let slot = self.slot(credentials.key(&self.key));
@@ -84,16 +87,16 @@ impl Verdicts {
             let young = given.at.checked_add(interval.signed()).is_ok_and(|end| end > (self.clock)());
             let known = given.outage.map_or(young, |outage| outage.until > came);
             if waited_for || (known && not_before.is_none_or(|moment| given.asked >= moment)) {
-                if reach && self.ask_reach(&mut given.verdict, credentials).await {
+                if reach && self.ask_reach(&mut given.verdict, credentials, priority).await {
                     given.outage = outage(&given.verdict, 0, credentials);
                 }
                 return given.clone();
             }
         }
         let asked = Instant::now();
-        let mut verdict = self.bitbucket.verify(credentials).await;
+        let mut verdict = self.bitbucket.verify(credentials, priority).await;
         if reach {
-            self.ask_reach(&mut verdict, credentials).await;
+            self.ask_reach(&mut verdict, credentials, priority).await;
         }
         let attempts = slot.as_ref().and_then(|given| given.outage).map_or(0, |outage| outage.attempts);
         let given = Given { outage: outage(&verdict, attempts, credentials), verdict, at: (self.clock)(), asked };
@@ -102,16 +105,21 @@ impl Verdicts {
     }
 
     /// Adds to a verdict which workspaces the token reaches, unless it says so or can't; whether anybody was asked.
-    async fn ask_reach(&self, verdict: &mut Verdict, credentials: &Credentials) -> bool {
+    async fn ask_reach(&self, verdict: &mut Verdict, credentials: &Credentials, priority: Priority) -> bool {
         match verdict {
             Verdict::Accepted(accepted @ Accepted { reach: Reach::NotAsked, .. })
                 if workspaces::may_be_asked(accepted) =>
             {
-                accepted.reach = self.bitbucket.workspaces(credentials).await;
+                accepted.reach = self.bitbucket.workspaces(credentials, priority).await;
                 true
             }
             Verdict::Accepted(_) | Verdict::Refused(_) | Verdict::Unknown(_) => false,
         }
+    }
+
+    /// Waits until the account may be asked once more: whoever writes credentials to the KMS has it ask Bitbucket.
+    pub async fn turn_to_push(&self, credentials: &Credentials, who: &str, priority: Priority) -> Result<(), NotYet> {
+        self.bitbucket.turn(credentials, who, priority).await
     }
 
     /// Forgets a verdict that turned out to be wrong.
@@ -143,6 +151,8 @@ fn outage(verdict: &Verdict, attempts: u32, credentials: &Credentials) -> Option
         | Verdict::Accepted(Accepted { reach: Reach::Unknown(NoVerdict::RateLimited { retry_after }), .. }) => {
             *retry_after
         }
+        Verdict::Unknown(NoVerdict::NotYet { wait })
+        | Verdict::Accepted(Accepted { reach: Reach::Unknown(NoVerdict::NotYet { wait }), .. }) => Some(*wait),
         _ => None,
     };
     let wait = asked_for.unwrap_or_else(|| schedule::backoff(attempts, credentials.email.as_str()));

@@ -18,13 +18,18 @@ use crate::{
         credential::{CredentialProblem, Credentials},
         ownership::{self, Ownership},
         plan::{Remote, Surprise},
-        schedule::Due,
+        schedule::{self, Due},
         spec::{self, AdoptionPolicy, ConnectionSpec, SpecProblem},
         token::{Push, Token},
         verdict::Verdict,
     },
-    kms::{KmsError, Snapshot},
+    kms::{KmsError, Reading, Snapshot},
 };
+
+/// How old a list may be: what objects do at about the same time costs one list.
+const SHARED: Duration = Duration::from_secs(30);
+/// Longest part of an interval over which a list is shared; somebody may change a connection in the KMS meanwhile.
+const SHARED_MAX: Duration = Duration::from_secs(600);
 
 /// What both services say.
 pub struct Verified {
@@ -57,10 +62,20 @@ pub async fn verify(observed: &Observed, due: Due, context: &Context) -> Verifie
         Ok(_) if !recorded && !has_finalizer(&observed.object) && push != Push::Allowed => Remote::Absent,
         Ok(access) => {
             let not_before = if observed.memory.uncertain { Some(Instant::now()) } else { not_before };
-            find(observed, access, &spec.scope, not_before, &mut verified.retry_after, context).await
+            let reading = reading(observed, not_before);
+            find(observed, access, &spec.scope, reading, &mut verified.retry_after, context).await
         }
     };
     verified
+}
+
+/// How new a list has to be. Those who look because their interval is over share one, though they come one after another.
+fn reading(observed: &Observed, not_before: Option<Instant>) -> Reading {
+    let max_age = match observed.task {
+        Task::Verify(Due::Interval) => schedule::spread_of(observed.interval).min(SHARED_MAX) + SHARED,
+        _ => SHARED,
+    };
+    Reading { priority: observed.priority(), not_before, max_age }
 }
 
 /// Looks up what a deletion has to deal with: by the status, else by the mark.
@@ -70,8 +85,8 @@ pub async fn locate(observed: &Observed, context: &Context) -> Verified {
         (Err(judgement), _) => Remote::Unreadable(judgement.clone()),
         (Ok(_), Err(problem)) => Remote::Unreadable(Judgement::new(Reason::SpecInvalid, problem.to_string())),
         (Ok(access), Ok(scope)) => {
-            let not_before = Some(deletion_began(observed));
-            find(observed, access, &scope, not_before, &mut verified.retry_after, context).await
+            let reading = reading(observed, Some(deletion_began(observed)));
+            find(observed, access, &scope, reading, &mut verified.retry_after, context).await
         }
     };
     verified
@@ -105,7 +120,7 @@ pub async fn after(surprise: Surprise, observed: &Observed, context: &Context) -
 /// After a refused name: whose is it?
 async fn find_by_name(observed: &Observed, context: &Context) -> Remote {
     let (Ok(spec), Ok(access)) = (&observed.spec, &observed.access) else { return unreachable(&observed.access) };
-    match access.kms.connection_named(&spec.scope, &spec.name).await {
+    match access.kms.connection_named(&spec.scope, &spec.name, observed.priority()).await {
         Ok(Some(connection)) => match ownership::ownership(&connection.description, &observed.owner) {
             Ownership::Ours(_) => Remote::Ours(connection),
             Ownership::Unmarked => Remote::Adoptable(connection),
@@ -158,7 +173,8 @@ async fn ask_bitbucket(
         verified.token = Some(Token::RefusedBefore { judgement, fingerprint, email });
     } else {
         let not_before = if due == Due::SecretChanged { secret.changed.or(not_before) } else { not_before };
-        let given = context.verdicts.get(&credentials, spec.interval, not_before, !spec.workspaces.is_empty()).await;
+        let reach = !spec.workspaces.is_empty();
+        let given = context.verdicts.get(&credentials, observed.interval, not_before, reach, observed.priority()).await;
         verified.retry_after = given.retry_after();
         if !matches!(given.verdict, Verdict::Unknown(_)) {
             verified.at = Some(given.at);
@@ -189,43 +205,39 @@ async fn find(
     observed: &Observed,
     access: &Access,
     scope: &KmsScope,
-    not_before: Option<Instant>,
+    reading: Reading,
     retry_after: &mut Option<Duration>,
     context: &Context,
 ) -> Remote {
-    match search(observed, access, scope, not_before).await {
+    match search(observed, access, scope, reading).await {
         Ok(remote) => remote,
         Err(error) => {
-            *retry_after = errors::retry_after(&error);
+            let rest = || access.kms.rests_for(scope).map(|rest| schedule::scatter(rest, &observed.uid));
+            *retry_after = errors::retry_after(&error).or_else(rest);
             failed(&error, access, scope, context)
         }
     }
 }
 
-async fn search(
-    observed: &Observed,
-    access: &Access,
-    scope: &KmsScope,
-    not_before: Option<Instant>,
-) -> Result<Remote, KmsError> {
+async fn search(observed: &Observed, access: &Access, scope: &KmsScope, reading: Reading) -> Result<Remote, KmsError> {
     let recorded = observed.object.status.as_ref().and_then(|status| status.connection.as_ref());
     let judge = |connection: &KmsConnection| match ownership::ownership(&connection.description, &observed.owner) {
         Ownership::Ours(_) => Remote::Ours(connection.clone()),
         other @ (Ownership::Another | Ownership::Unmarked) => Remote::NotOurs(connection.clone(), other),
     };
-    let mut list = access.kms.connections(scope, not_before).await?;
+    let mut list = access.kms.connections(scope, reading).await?;
     if let Some(recorded) = recorded {
         if let Some(connection) = list.by_id(&recorded.id) {
             return Ok(judge(connection));
         }
         // A list says nothing about what it lacks: the identity may not see it.
-        match access.kms.connection(&recorded.id).await {
+        match access.kms.connection(&recorded.id, reading.priority).await {
             Ok(Some(connection)) => return Ok(judge(&connection)),
             Ok(None) | Err(KmsError::OtherApp) => {}
             Err(error) => return Err(error),
         }
         // It is gone. What is made anew must not be made twice.
-        list = access.kms.connections(scope, Some(Instant::now())).await?;
+        list = access.kms.connections(scope, Reading { not_before: Some(Instant::now()), ..reading }).await?;
     }
     Ok(match list.owned_by(&observed.owner)[..] {
         [connection] => Remote::Ours(KmsConnection::clone(connection)),

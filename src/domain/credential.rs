@@ -175,6 +175,13 @@ pub struct ContentKey([u8; 32]);
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CredentialKey([u8; 32]);
 
+impl CredentialKey {
+    /// A name by which they are told apart in memory.
+    pub fn name(&self) -> String {
+        hex(&self.0[..8])
+    }
+}
+
 fn keyed_hash(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
     for part in parts {

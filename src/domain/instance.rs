@@ -15,6 +15,7 @@ pub enum InstanceReason {
     IdentityLocked,
     SecretNotFound,
     SecretKeyMissing,
+    CaInvalid,
     TlsFailed,
     Unreachable,
     ApiNotOffered,
@@ -24,12 +25,13 @@ pub enum InstanceReason {
 
 impl InstanceReason {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Authenticated,
         Self::AuthenticationFailed,
         Self::IdentityLocked,
         Self::SecretNotFound,
         Self::SecretKeyMissing,
+        Self::CaInvalid,
         Self::TlsFailed,
         Self::Unreachable,
         Self::ApiNotOffered,
@@ -45,6 +47,7 @@ impl InstanceReason {
             Self::IdentityLocked => "IdentityLocked",
             Self::SecretNotFound => "SecretNotFound",
             Self::SecretKeyMissing => "SecretKeyMissing",
+            Self::CaInvalid => "CaInvalid",
             Self::TlsFailed => "TlsFailed",
             Self::Unreachable => "Unreachable",
             Self::ApiNotOffered => "ApiNotOffered",
@@ -61,6 +64,7 @@ impl InstanceReason {
             Self::IdentityLocked | Self::Unreachable | Self::ApiNotOffered => Some(Class::Transient),
             Self::AuthenticationFailed
             | Self::SecretKeyMissing
+            | Self::CaInvalid
             | Self::TlsFailed
             | Self::HostNotAllowed
             | Self::InsecureHost => Some(Class::Stalled),

@@ -75,6 +75,25 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// Whether it is a write to the KMS.
+    pub const fn writes_to_kms(&self) -> bool {
+        match self {
+            Self::AddFinalizer => false,
+            Self::Create(_) | Self::Adopt { .. } | Self::Update { .. } | Self::Delete { .. } => true,
+        }
+    }
+
+    /// Whether it writes credentials, which the KMS then tries.
+    pub const fn pushes(&self) -> bool {
+        match self {
+            Self::AddFinalizer | Self::Delete { .. } => false,
+            Self::Create(_) | Self::Adopt { .. } => true,
+            Self::Update { credentials, .. } => *credentials,
+        }
+    }
+}
+
 impl fmt::Display for Step {
     /// Names of fields, never values.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

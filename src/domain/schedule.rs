@@ -100,6 +100,38 @@ pub fn next_verification(verified: Timestamp, interval: Span, uid: &str) -> Time
     Timestamp::from_second(at.as_second().saturating_add(early)).unwrap_or(at)
 }
 
+/// The interval that holds: longer than the wanted one where reading all scopes of a host, in turn and with a quarter of
+/// the pace to spare for other things, takes longer.
+pub fn effective(wanted: Span, reading: Duration) -> Span {
+    let seconds = (reading * 4).as_secs().div_ceil(3);
+    wanted.max(Span::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX)))
+}
+
+/// When a verification is due. Those that fell due while no operator ran don't all come at its start: they are spread
+/// over a tenth of their interval.
+pub fn due_at(next: Timestamp, started: Timestamp, interval: Span, uid: &str) -> Timestamp {
+    if next > started {
+        return next;
+    }
+    let later = jiff::SignedDuration::try_from(spread_of(interval).mul_f64(share(uid))).unwrap_or_default();
+    started.checked_add(later).unwrap_or(next)
+}
+
+/// Over how long objects that were verified together are verified again: a tenth of their interval.
+pub fn spread_of(interval: Span) -> Duration {
+    Duration::from_secs(u64::try_from(interval.as_secs()).unwrap_or_default() / 10)
+}
+
+/// The same wait, and up to a fifth more: what waits for one thing doesn't come at once.
+pub fn scatter(wait: Duration, uid: &str) -> Duration {
+    wait + wait.mul_f64(share(uid) / 5.0)
+}
+
+/// The object's own number between 0 and 1.
+fn share(uid: &str) -> f64 {
+    f64::from(u32::try_from(seed(uid) % 1_000).unwrap_or_default()) / 1_000.0
+}
+
 /// How long to wait after so many attempts in a row that met an outage: 5 s doubled up to 5 min, and some jitter.
 pub fn backoff(attempts: u32, uid: &str) -> Duration {
     let builder = ExponentialBuilder::new()
@@ -170,6 +202,23 @@ mod tests {
             .collect();
         assert!(times.iter().all(|time| (3_600..=3_960).contains(time)), "{times:?}");
         assert!(times.iter().min() != times.iter().max());
+    }
+
+    #[test]
+    fn a_host_that_allows_little_makes_the_interval_longer() {
+        let hour = Span::from_secs(3_600);
+        for (reading, expected) in [(0, 3_600), (2_700, 3_600), (2_701, 3_602), (14_400, 19_200)] {
+            assert_eq!(effective(hour, Duration::from_secs(reading)).as_secs(), expected, "{reading}");
+        }
+    }
+
+    #[test]
+    fn what_fell_due_before_the_start_is_spread_and_the_rest_is_not() {
+        let hour = Span::from_secs(3_600);
+        let due: Vec<_> = (0..50).map(|n| due_at(at(5), at(100), hour, &format!("uid-{n}")).as_second()).collect();
+        assert!(due.iter().all(|due| (100..=460).contains(due)), "{due:?}");
+        assert!(due.iter().max() > due.iter().min());
+        assert_eq!(due_at(at(101), at(100), hour, "uid"), at(101));
     }
 
     #[test]

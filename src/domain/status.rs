@@ -36,6 +36,10 @@ pub struct Pass<'a> {
     pub before: &'a BitbucketConnectionStatus,
     /// The spec, where it is valid.
     pub spec: Option<&'a ConnectionSpec>,
+    /// The effective interval.
+    pub interval: Span,
+    /// When the operator started.
+    pub started: Timestamp,
     /// What the pass found; nothing where nothing was due.
     pub findings: Option<Findings<'a>>,
 }
@@ -108,11 +112,11 @@ pub fn report(pass: &Pass<'_>) -> Report {
     let children = children(pass, expired);
     let outlook = outlook(expiry, pass);
 
-    let interval = pass.spec.map(|spec| spec.interval);
+    let interval = pass.spec.map(|_| pass.interval);
     let history = history(pass, interval);
     let readiness = conditions::readiness(&children, history);
     if let Some(findings) = &pass.findings {
-        times(&mut status, findings, &children, readiness.class, interval, pass);
+        times(&mut status, findings, &children, readiness.class, pass);
     }
     let old = &before.conditions;
     let write = |kind: &str, judgement: &Judgement| conditions::condition(kind, judgement, generation, old, pass.now);
@@ -137,7 +141,7 @@ pub fn report(pass: &Pass<'_>) -> Report {
     let stale_at =
         interval.zip(status.last_verified_time.as_ref()).and_then(|(interval, last)| stale_at(last.0, interval));
     let wake_at = [
-        status.next_verification_time.as_ref().map(|at| at.0),
+        status.next_verification_time.as_ref().map(|at| schedule::due_at(at.0, pass.started, pass.interval, pass.uid)),
         outlook.and_then(|outlook| outlook.changes_at),
         stale_at.filter(|at| readiness.class == Some(Class::Transient) && *at > pass.now),
     ];
@@ -187,7 +191,6 @@ fn times(
     findings: &Findings<'_>,
     children: &Children,
     class: Option<Class>,
-    interval: Option<Span>,
     pass: &Pass<'_>,
 ) {
     let transient = |judgement: &Judgement| judgement.reason.class() == Some(Class::Transient);
@@ -198,13 +201,12 @@ fn times(
     // An outage is tried again with backoff; after a restart at once. A time that moved with every attempt would be
     // a write for each.
     let next = (class != Some(Class::Transient)).then(|| {
-        let interval = interval.unwrap_or(Span::from_secs(3_600));
         let set = pass.before.next_verification_time.as_ref().map(|time| time.0).filter(|at| *at > pass.now);
         match (findings.verified_at, set) {
-            (Some(at), _) => schedule::next_verification(at, interval, pass.uid),
+            (Some(at), _) => schedule::next_verification(at, pass.interval, pass.uid),
             // Bitbucket wasn't asked: when it is to be asked doesn't change.
             (None, Some(at)) => at,
-            (None, None) => schedule::next_verification(pass.now, interval, pass.uid),
+            (None, None) => schedule::next_verification(pass.now, pass.interval, pass.uid),
         }
     });
     status.next_verification_time = next.map(Time);

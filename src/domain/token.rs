@@ -225,6 +225,10 @@ fn unavailable(unknown: &NoVerdict, place: Place<'_>) -> Judgement {
                 place.when_allowed()
             ),
         ),
+        NoVerdict::NotYet { .. } => Judgement::new(
+            Reason::RateLimited,
+            "The operator keeps Bitbucket's hourly limit of this account, and the token's turn has not come yet. It comes by itself; several accounts instead of one, or a higher --bitbucket-requests-per-hour of the operator, bring it sooner.",
+        ),
     }
 }
 

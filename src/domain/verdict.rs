@@ -123,6 +123,11 @@ pub enum NoVerdict {
         /// `Retry-After`, if present.
         retry_after: Option<Duration>,
     },
+    /// It isn't our turn: nothing was sent, so that the account's limit lasts for all who share it.
+    NotYet {
+        /// How long to wait.
+        wait: Duration,
+    },
 }
 
 #[cfg(test)]

@@ -58,6 +58,9 @@ pub fn compare(wanted: &BTreeSet<String>, accepted: &Accepted, place: Place<'_>)
         Reach::Unknown(NoVerdict::RateLimited { .. }) => {
             Compared::Unknown("the hourly limit of the account is used up".to_owned())
         }
+        Reach::Unknown(NoVerdict::NotYet { .. }) => {
+            Compared::Unknown("its turn within the hourly limit of the account has not come yet".to_owned())
+        }
     }
 }
 

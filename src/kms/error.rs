@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     domain::login::AuthMethod,
-    http::{self, Answer, Body, Failure},
+    http::{self, Answer, Body, Failure, NotYet},
 };
 
 /// No connection to the KMS; nothing was sent.
@@ -65,6 +65,12 @@ pub enum KmsError {
         /// How long to wait, if the KMS says so; at most an hour.
         retry_after: Option<Duration>,
     },
+    /// It isn't our turn: nothing was sent, so that the KMS doesn't have to refuse it.
+    #[error("it is not its turn yet")]
+    NotYet {
+        /// How long to wait; the place is kept.
+        wait: Duration,
+    },
     /// The KMS, or the way to it, is out of order; try again later.
     #[error("the KMS can't be used: {what}")]
     Unavailable {
@@ -102,8 +108,41 @@ impl KmsError {
             | Self::OtherApp
             | Self::NotOffered
             | Self::RateLimited { .. }
+            | Self::NotYet { .. }
             | Self::Rejected { .. } => false,
         }
+    }
+
+    /// Whether nobody gets an answer now: whoever asks next would meet the same.
+    pub(super) fn is_outage(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } | Self::NotOffered | Self::Login(LoginError::Unavailable { .. }) => true,
+            Self::Login(_)
+            | Self::PermissionDenied { .. }
+            | Self::NotFound
+            | Self::NameTaken
+            | Self::UnknownProject
+            | Self::InUse
+            | Self::CredentialsRefused { .. }
+            | Self::CredentialsNotChecked
+            | Self::OtherApp
+            // The gate knows how long.
+            | Self::RateLimited { .. }
+            | Self::NotYet { .. }
+            | Self::Rejected { .. } => false,
+        }
+    }
+}
+
+impl From<NotYet> for KmsError {
+    fn from(NotYet { wait }: NotYet) -> Self {
+        Self::NotYet { wait }
+    }
+}
+
+impl From<NotYet> for LoginError {
+    fn from(NotYet { wait }: NotYet) -> Self {
+        Self::RateLimited { retry_after: Some(wait) }
     }
 }
 
@@ -307,6 +346,7 @@ pub(super) fn classify_probe(answer: &Answer, method: AuthMethod, secrets: &[&st
         KmsError::NotOffered => Err(LoginError::NotOffered),
         KmsError::RateLimited { retry_after } => Err(LoginError::RateLimited { retry_after }),
         KmsError::Unavailable { what } => Err(LoginError::Unavailable { what }),
+        KmsError::NotYet { wait } => Err(LoginError::RateLimited { retry_after: Some(wait) }),
         KmsError::Login(error) => Err(error),
         KmsError::PermissionDenied { .. }
         | KmsError::NotFound

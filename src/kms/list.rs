@@ -167,8 +167,8 @@ pub(super) enum Write {
 }
 
 /// The lists of one instance.
+#[derive(Default)]
 pub(super) struct Lists {
-    window: Duration,
     shared: Mutex<Shared>,
 }
 
@@ -188,6 +188,8 @@ struct Entry {
     /// Held by the one that asks for the list.
     turn: Arc<tokio::sync::Mutex<()>>,
     snapshot: Option<Arc<Snapshot>>,
+    /// How old a list may be that somebody still uses.
+    max_age: Duration,
     /// How often the KMS was asked.
     attempts: u64,
     /// How the last attempt failed, for those who waited for it, and when it began.
@@ -196,17 +198,17 @@ struct Entry {
 
 impl Shared {
     /// The list of a scope, if it is new enough.
-    fn serve(&self, scope: &KmsScope, window: Duration, not_before: Option<Instant>) -> Option<Arc<Snapshot>> {
+    fn serve(&self, scope: &KmsScope, max_age: Duration, not_before: Option<Instant>) -> Option<Arc<Snapshot>> {
         let snapshot = self.scopes.get(scope)?.snapshot.as_ref()?;
         let asked = snapshot.asked;
-        let known = asked.elapsed() <= window && not_before.is_none_or(|least| least <= asked);
-        (known && self.doubt.is_none_or(|doubt| doubt <= asked)).then(|| Arc::clone(snapshot))
+        let known = asked.elapsed() <= max_age && not_before.is_none_or(|least| least <= asked);
+        (known && self.doubt.is_none_or(|doubt| doubt < asked)).then(|| Arc::clone(snapshot))
     }
 
     /// Forgets lists that answer nobody any more; they may be large.
-    fn sweep(&mut self, window: Duration) {
+    fn sweep(&mut self) {
         self.scopes.retain(|_, entry| {
-            entry.snapshot.take_if(|snapshot| snapshot.asked.elapsed() > window);
+            entry.snapshot.take_if(|snapshot| snapshot.asked.elapsed() > entry.max_age);
             // Somebody who waits for a turn has a handle to it.
             entry.snapshot.is_some() || Arc::strong_count(&entry.turn) > 1
         });
@@ -251,35 +253,33 @@ impl Drop for Doubt<'_> {
 }
 
 impl Lists {
-    /// Lists that answer reads for as long as `window` from the moment that they were asked for.
-    pub fn new(window: Duration) -> Self {
-        Self { window, shared: Mutex::default() }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Shared> {
         // Nothing in here is left half done.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The list of a scope, from `fetch` if the one at hand isn't new enough. One fetch serves all who wait for it.
+    /// The list of a scope, from `fetch` if the one at hand is older than `max_age` or was asked for before `not_before`.
+    /// One fetch serves all who wait for it.
     pub async fn get<F: Future<Output = Result<Vec<KmsConnection>, KmsError>>>(
         &self,
         scope: &KmsScope,
         not_before: Option<Instant>,
+        max_age: Duration,
         fetch: impl FnOnce() -> F,
     ) -> Result<Arc<Snapshot>, KmsError> {
         let (turn, before) = {
             let mut shared = self.lock();
-            if let Some(snapshot) = shared.serve(scope, self.window, not_before) {
+            if let Some(snapshot) = shared.serve(scope, max_age, not_before) {
                 return Ok(snapshot);
             }
             let entry = shared.scopes.entry(scope.clone()).or_default();
+            entry.max_age = entry.max_age.max(max_age);
             (Arc::clone(&entry.turn), entry.attempts)
         };
         let _turn = turn.lock().await;
         let running = {
             let mut shared = self.lock();
-            if let Some(snapshot) = shared.serve(scope, self.window, not_before) {
+            if let Some(snapshot) = shared.serve(scope, max_age, not_before) {
                 return Ok(snapshot);
             }
             let entry = shared.scopes.entry(scope.clone()).or_default();
@@ -289,7 +289,7 @@ impl Lists {
             {
                 return Err(failure.clone());
             }
-            shared.sweep(self.window);
+            shared.sweep();
             let running = Running { lists: self, asked: Instant::now() };
             shared.running.push(running.asked);
             running

@@ -9,46 +9,60 @@ mod login;
 mod session;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod wire;
 
 use std::{sync::Arc, time::Duration};
 
 use ::http::header::AUTHORIZATION;
-use reqwest::{Client, Method};
+use reqwest::Method;
 use serde_json::Value;
-use tokio::time::Instant;
 use url::Url;
 
 pub use error::{CERTIFICATE_NOT_TRUSTED, KmsError, LoginError, NO_CONNECTION, NoProof};
 pub use list::Snapshot;
 pub use login::{Evidence, Identity, Proof, Prover};
+pub use traffic::{Limits, Reading, WriteTurn};
 
 use crate::{
     domain::{
         connection::{Changes, KmsConnection, KmsScope, NewConnection},
         credential::Credentials,
         host,
+        limit::Priority,
         login::AuthMethod,
     },
-    http::{self, Answer, BODY_MAX, BadShape, LIST_MAX, Observe},
+    http::{Answer, BODY_MAX, BadShape, Client, Failure, Gate, LIST_MAX, Observe},
 };
 use error::Operation;
 use list::{Lists, Write};
 use session::{Bearer, Session};
+use traffic::Rest;
 
-/// How long a list answers reads, from the moment that it was asked for.
-const LIST_WINDOW: Duration = Duration::from_secs(30);
+/// A server, and the way to it.
+#[derive(Clone)]
+pub struct Server {
+    /// Its address, found good before.
+    pub url: Url,
+    /// The way; it should come from [`crate::http::client`].
+    pub http: Client,
+    /// Its limits, shared by all who ask it.
+    pub limits: Arc<Limits>,
+    /// Told of each request.
+    pub observe: Observe,
+}
 
 /// The KMS of one instance.
 pub struct Kms {
-    url: Url,
+    server: Server,
     host: String,
     identity: Identity,
     organization_slug: Option<String>,
-    http: Client,
-    observe: Observe,
     session: Session,
     lists: Lists,
+    rest: Rest,
+    /// By which its places are told from those of others at the same host.
+    number: u64,
 }
 
 /// One request but for its session.
@@ -71,30 +85,39 @@ impl<'a> Call<'a> {
 }
 
 impl Kms {
-    /// A client of the KMS at `host`, which must have been found good before. `http` should come from
-    /// [`http::client`]; nothing is sent yet. Other credentials or another host need another `Kms`.
-    pub fn new(
-        host: Url,
-        identity: Identity,
-        organization_slug: Option<String>,
-        http: Client,
-        observe: Observe,
-    ) -> Self {
+    /// A client of a KMS; nothing is sent yet. Other credentials or another server need another `Kms`.
+    pub fn new(server: Server, identity: Identity, organization_slug: Option<String>) -> Self {
         Self {
-            host: host::display(&host),
-            url: host,
+            host: host::display(&server.url),
+            number: server.limits.another_client(),
+            server,
             identity,
             organization_slug,
-            http,
-            observe,
             session: Session::default(),
-            lists: Lists::new(LIST_WINDOW),
+            lists: Lists::default(),
+            rest: Rest::default(),
         }
     }
 
     /// The address, without a trailing slash.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Waits for the right to send one write, if that is a matter of a moment; else says when to come back. `who` is
+    /// the name under which the place is kept.
+    pub async fn turn_to_write(&self, who: &str, priority: Priority) -> Result<WriteTurn, KmsError> {
+        Ok(self.server.limits.turn_to_write(who, priority).await?)
+    }
+
+    /// How long a scope is left alone after an outage, if there was one.
+    pub fn rests_for(&self, scope: &KmsScope) -> Option<Duration> {
+        self.rest.left(scope)
+    }
+
+    /// The limits of its host.
+    pub fn limits(&self) -> &Limits {
+        &self.server.limits
     }
 
     /// Makes sure that there is a session: logs in if there is none, or if it is past 70 % of its life.
@@ -105,24 +128,33 @@ impl Kms {
         self.bearer(None, again).await.map(drop)
     }
 
-    /// The connections of a scope, as a list that was asked for at most 30 s ago and not before `not_before`, with
-    /// everything that this client wrote since. Callers who wait for the same list share it, and its failure.
+    /// The connections of a scope, as a list that is as new as the reading asks for, with everything that this client
+    /// wrote since. Callers who wait for the same list share it, and its failure. After an outage the KMS is left alone
+    /// for a while, and everybody gets the error of then.
     ///
     /// A list is no proof of absence: it omits what the identity may not read. Ask [`Kms::connection`] about an id, and
     /// [`Kms::connection_named`] about a name.
-    pub async fn connections(&self, scope: &KmsScope, not_before: Option<Instant>) -> Result<Arc<Snapshot>, KmsError> {
-        self.lists.get(scope, not_before, || self.list(scope)).await
+    pub async fn connections(&self, scope: &KmsScope, reading: Reading) -> Result<Arc<Snapshot>, KmsError> {
+        let insist = reading.priority == Priority::AtOnce;
+        let fetch = || self.rest.ask(scope, insist, self.list(scope, reading.priority));
+        self.lists.get(scope, reading.not_before, reading.max_age, fetch).await
     }
 
-    async fn list(&self, scope: &KmsScope) -> Result<Vec<KmsConnection>, KmsError> {
+    async fn list(&self, scope: &KmsScope, priority: Priority) -> Result<Vec<KmsConnection>, KmsError> {
+        self.turn_to_read(&scope.to_string(), priority).await?;
         let call =
             Call { project_id: scope.project_id(), limit: LIST_MAX, ..Call::new(Operation::List, Method::GET, &[]) };
         wire::list(&self.success(call).await?.body, scope).map_err(unreadable)
     }
 
+    async fn turn_to_read(&self, who: &str, priority: Priority) -> Result<(), KmsError> {
+        Ok(self.server.limits.reads.pass(&format!("{} {who}", self.number), priority).await?)
+    }
+
     /// The connection of that id; `None` if the KMS says that there is none. [`KmsError::OtherApp`] if the id is that of
     /// a connection to something else than Bitbucket.
-    pub async fn connection(&self, id: &str) -> Result<Option<KmsConnection>, KmsError> {
+    pub async fn connection(&self, id: &str, priority: Priority) -> Result<Option<KmsConnection>, KmsError> {
+        self.turn_to_read(id, priority).await?;
         let found = self.read(Call::new(Operation::Get, Method::GET, &[id])).await?;
         if found.is_none() {
             // Ids are never used twice.
@@ -133,7 +165,13 @@ impl Kms {
 
     /// The connection of that name in a scope; `None` if the KMS says that there is none. [`KmsError::OtherApp`] if the
     /// name is taken by a connection to something else than Bitbucket.
-    pub async fn connection_named(&self, scope: &KmsScope, name: &str) -> Result<Option<KmsConnection>, KmsError> {
+    pub async fn connection_named(
+        &self,
+        scope: &KmsScope,
+        name: &str,
+        priority: Priority,
+    ) -> Result<Option<KmsConnection>, KmsError> {
+        self.turn_to_read(&format!("{name} in {scope}"), priority).await?;
         let path = ["connection-name", name];
         let call = Call { project_id: scope.project_id(), ..Call::new(Operation::GetByName, Method::GET, &path) };
         let found = self.read(call).await?;
@@ -143,7 +181,12 @@ impl Kms {
     /// Creates a connection. The KMS first checks the credentials with Bitbucket, then the name.
     ///
     /// A server that knows only organization scope ignores the project: then `project_id` of the result is `None`.
-    pub async fn create(&self, new: &NewConnection, credentials: &Credentials) -> Result<KmsConnection, KmsError> {
+    pub async fn create(
+        &self,
+        new: &NewConnection,
+        credentials: &Credentials,
+        _turn: WriteTurn,
+    ) -> Result<KmsConnection, KmsError> {
         let call = Call {
             body: Some(wire::create_body(new, credentials)),
             secret: Some(credentials.token.expose()),
@@ -159,6 +202,7 @@ impl Kms {
         id: &str,
         changes: &Changes,
         credentials: Option<&Credentials>,
+        _turn: WriteTurn,
     ) -> Result<KmsConnection, KmsError> {
         let path = [id];
         let call = Call {
@@ -174,7 +218,7 @@ impl Kms {
     }
 
     /// Deletes a connection; one that is gone already is fine.
-    pub async fn delete(&self, id: &str) -> Result<(), KmsError> {
+    pub async fn delete(&self, id: &str, _turn: WriteTurn) -> Result<(), KmsError> {
         let path = [id];
         let call = Call::new(Operation::Delete, Method::DELETE, &path);
         match self.write(call, |_| Write::Gone { id: id.to_owned() }).await {
@@ -248,16 +292,33 @@ impl Kms {
         if let Some(project_id) = call.project_id {
             url.query_pairs_mut().append_pair("projectId", project_id);
         }
-        let mut request = self.http.request(call.method.clone(), url).header(AUTHORIZATION, bearer.header());
+        let mut request = self.server.http.request(call.method.clone(), url).header(AUTHORIZATION, bearer.header());
         if let Some(body) = &call.body {
             request = request.json(body);
         }
-        let answer = http::send(request, call.limit, call.operation.label(), &self.observe).await;
-        answer.map_err(|failure| KmsError::Unavailable { what: error::what(failure) })
+        match self.server.http.send(request, call.limit, call.operation.label(), &self.server.observe).await {
+            Ok(answer) => {
+                self.gate(&call.method).heard(answer.status, &answer.headers);
+                Ok(answer)
+            }
+            // Whom not to trust is no matter of one request: the session is given up, so that the next login tells the
+            // instance, and nobody sends anything until it is cured.
+            Err(failure @ Failure::Certificate) => {
+                let refused = LoginError::Unavailable { what: error::what(failure) };
+                self.session.condemn(bearer, refused.clone()).await;
+                Err(refused.into())
+            }
+            Err(failure) => Err(KmsError::Unavailable { what: error::what(failure) }),
+        }
     }
 
     async fn bearer(&self, ended: Option<u64>, again: bool) -> Result<Bearer, LoginError> {
         self.session.bearer(ended, again, || self.log_in()).await
+    }
+
+    /// What requests of that method pass through.
+    fn gate(&self, method: &Method) -> &Gate {
+        if *method == Method::GET { &self.server.limits.reads } else { &self.server.limits.writes }
     }
 
     async fn log_in(&self) -> Result<session::Granted, LoginError> {
@@ -272,10 +333,16 @@ impl Kms {
         };
         let secrets: Vec<&str> = proof.secrets().collect();
         let Some(path) = self.identity.path() else { return self.try_token(method, proof, &secrets).await };
+        self.gate(&Method::POST).pass(&format!("{} login", self.number), Priority::First).await?;
         let url = self.address(&["auth"], &path);
-        let request = self.http.post(url).json(&self.identity.body(proof, self.organization_slug.as_deref()));
-        let answer = http::send(request, BODY_MAX, Operation::Login.label(), &self.observe).await;
+        let request = self
+            .server
+            .http
+            .request(Method::POST, url)
+            .json(&self.identity.body(proof, self.organization_slug.as_deref()));
+        let answer = self.server.http.send(request, BODY_MAX, Operation::Login.label(), &self.server.observe).await;
         let answer = answer.map_err(|failure| LoginError::Unavailable { what: error::what(failure) })?;
+        self.gate(&Method::POST).heard(answer.status, &answer.headers);
         login::read(&answer, method, &secrets)
     }
 
@@ -287,18 +354,20 @@ impl Kms {
         secrets: &[&str],
     ) -> Result<session::Granted, LoginError> {
         let header = proof.access_token().and_then(login::bearer).ok_or(LoginError::InvalidCredentials { method })?;
+        self.gate(&Method::GET).pass(&format!("{} login", self.number), Priority::First).await?;
         let nobody = uuid::Uuid::nil().to_string();
         let url = self.address(&["app-connections", "bitbucket"], &[&nobody]);
-        let request = self.http.get(url).header(AUTHORIZATION, header.clone());
-        let answer = http::send(request, BODY_MAX, Operation::Get.label(), &self.observe).await;
+        let request = self.server.http.request(Method::GET, url).header(AUTHORIZATION, header.clone());
+        let answer = self.server.http.send(request, BODY_MAX, Operation::Get.label(), &self.server.observe).await;
         let answer = answer.map_err(|failure| LoginError::Unavailable { what: error::what(failure) })?;
+        self.gate(&Method::GET).heard(answer.status, &answer.headers);
         error::classify_probe(&answer, method, secrets)?;
         Ok(session::Granted { header, expires_in: 0 })
     }
 
     /// An address below `/api/v1`. Each part is encoded, so that no id or name can lead elsewhere.
     fn address(&self, room: &[&str], path: &[&str]) -> Url {
-        let mut url = self.url.clone();
+        let mut url = self.server.url.clone();
         // Only addresses such as `mailto:` have no segments, and those are no hosts.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.clear().extend(["api", "v1"]).extend(room).extend(path);

@@ -22,6 +22,9 @@ const BUCKETS: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 /// Told of each request to a server: the operation, the status code or the class of failure, and how long it took.
 pub type RequestObserver = Arc<dyn Fn(&'static str, &str, Duration) + Send + Sync>;
 
+/// Told of each request that had to wait for its turn.
+pub type WaitObserver = Arc<dyn Fn() + Send + Sync>;
+
 /// The metrics of this process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -32,6 +35,12 @@ pub struct Metrics {
     reconcile_duration: Histogram,
     kms: Requests,
     bitbucket: Requests,
+    rate_limit_waits: Family<ServerLabels, Counter>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ServerLabels {
+    server: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -79,6 +88,12 @@ impl Metrics {
         );
         let kms = Requests::register("kms", "the KMS", &mut operator);
         let bitbucket = Requests::register("bitbucket", "Bitbucket", &mut operator);
+        let rate_limit_waits = Family::default();
+        operator.register(
+            "rate_limit_waits",
+            "Requests that had to wait so that the limit of a server is kept",
+            rate_limit_waits.clone(),
+        );
         let mut per_object = Registry::default();
         per_object.register_collector(Box::new(Samples(objects)));
         Arc::new(Self {
@@ -89,6 +104,7 @@ impl Metrics {
             reconcile_duration,
             kms,
             bitbucket,
+            rate_limit_waits,
         })
     }
 
@@ -111,6 +127,23 @@ impl Metrics {
     /// To be told of each request to Bitbucket.
     pub fn bitbucket_observer(&self) -> RequestObserver {
         self.bitbucket.observer()
+    }
+
+    /// To be told of each request to the KMS that had to wait for its turn.
+    pub fn kms_waits(&self) -> WaitObserver {
+        self.waits("kms")
+    }
+
+    /// To be told of each request to Bitbucket that had to wait for its turn.
+    pub fn bitbucket_waits(&self) -> WaitObserver {
+        self.waits("bitbucket")
+    }
+
+    fn waits(&self, server: &'static str) -> WaitObserver {
+        let waits = self.rate_limit_waits.get_or_create_owned(&ServerLabels { server });
+        Arc::new(move || {
+            waits.inc();
+        })
     }
 
     /// All metrics as one text. At scale, [`Metrics::encode_into`] takes less memory.
@@ -187,6 +220,7 @@ mod tests {
         let metrics = Metrics::new(Vec::new);
         metrics.reconciled("succeeded", Duration::from_millis(7));
         metrics.drift_corrected();
+        metrics.kms_waits()();
         metrics.kms_observer()("list", "200", Duration::from_millis(40));
         metrics.bitbucket_observer()("verify", "timeout", Duration::from_secs(31));
         let text = metrics.encode();
@@ -196,6 +230,7 @@ mod tests {
             "bitbucket_connection_operator_reconcile_duration_seconds_bucket{le=\"0.01\"} 1",
             "bitbucket_connection_operator_kms_requests_total{operation=\"list\",code=\"200\"} 1",
             "bitbucket_connection_operator_kms_requests_duration_seconds_count{operation=\"list\"} 1",
+            "bitbucket_connection_operator_rate_limit_waits_total{server=\"kms\"} 1",
             "bitbucket_connection_operator_bitbucket_requests_total{operation=\"verify\",code=\"timeout\"} 1",
             "# UNIT bitbucket_connection_operator_reconcile_duration_seconds seconds",
         ] {

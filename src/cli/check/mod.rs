@@ -22,9 +22,10 @@ use super::{
     screen::{Format, Screen},
 };
 use crate::{
-    bitbucket::{BadBaseUrl, Bitbucket},
+    bitbucket::{Accounts, BadBaseUrl, Bitbucket},
     domain::{
         credential::{CredentialProblem, Credentials},
+        limit::Priority,
         scopes::{Scope, UseCase},
         verdict::Verdict,
         workspaces,
@@ -195,7 +196,10 @@ pub(super) fn check(options: CheckOptions) -> Result<ExitCode, Error> {
         Err(CredentialProblem::TokenEmpty) => return Err(token::NoToken::Empty.into()),
         Err(problem) => Found::Impossible(problem),
         Ok(credentials) => {
-            let bitbucket = Bitbucket::new(options.bitbucket_url.as_str(), http::client()?, Arc::new(|_, _, _| {}))?;
+            // One check needs no limit of its own.
+            let accounts = Accounts::new(None, Arc::new(|| {}));
+            let url = options.bitbucket_url.as_str();
+            let bitbucket = Bitbucket::new(url, http::client()?, accounts, Arc::new(|_, _, _| {}))?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
             Found::Asked(runtime.block_on(ask(&bitbucket, &credentials)))
         }
@@ -218,11 +222,11 @@ pub(super) fn check(options: CheckOptions) -> Result<ExitCode, Error> {
 
 /// Who the token is, what it may do, and, if it may tell, which workspaces it reaches.
 async fn ask(bitbucket: &Bitbucket, credentials: &Credentials) -> Verdict {
-    let mut verdict = bitbucket.verify(credentials).await;
+    let mut verdict = bitbucket.verify(credentials, Priority::AtOnce).await;
     if let Verdict::Accepted(accepted) = &mut verdict
         && workspaces::may_be_asked(accepted)
     {
-        accepted.reach = bitbucket.workspaces(credentials).await;
+        accepted.reach = bitbucket.workspaces(credentials, Priority::AtOnce).await;
     }
     verdict
 }

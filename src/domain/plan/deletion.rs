@@ -43,6 +43,8 @@ pub fn deletion(policy: Option<DeletionPolicy>, recorded: Option<&ConnectionStat
         (DeletionPolicy::Delete, Remote::NotOurs(connection, _)) => {
             done(None, Some(Intent::LeftAlone(Identity::of(connection))))
         }
+        // It has its turn soon; nothing is in its way.
+        (_, Remote::Unreadable(why)) if why.reason == Reason::RateLimited => Plan::nothing(why.clone(), true),
         (DeletionPolicy::Retain, Remote::Unreadable(_) | Remote::Ambiguous | Remote::HostChanged) => done(
             None,
             recorded.map(|recorded| Intent::Retained { connection: Identity::recorded(recorded), with_mark: true }),

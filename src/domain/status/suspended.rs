@@ -7,7 +7,6 @@ use crate::{
     api::BitbucketConnectionStatus,
     domain::{
         conditions::{self, Judgement, Reason, types},
-        duration::Span,
         events,
     },
 };
@@ -62,5 +61,5 @@ fn guess_at(pass: &Pass<'_>) -> Option<Timestamp> {
         conditions::recorded(&before.conditions, types::READY).is_some_and(|it| it.reason == Reason::Succeeded);
     let was_written = before.connection.as_ref().is_some_and(|connection| connection.token_fingerprint.is_some());
     let last = before.last_verified_time.as_ref().filter(|_| is_ready || was_written)?;
-    stale_at(last.0, pass.spec.map_or(Span::from_secs(3_600), |spec| spec.interval))
+    stale_at(last.0, pass.interval)
 }

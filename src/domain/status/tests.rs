@@ -85,7 +85,16 @@ impl World {
     fn rests(&mut self, second: i64) -> Report {
         let (spec, before) = (spec(), self.status.clone());
         let generation = Some(self.generation);
-        let pass = Pass { now: at(second), uid: "uid", generation, before: &before, spec: Some(&spec), findings: None };
+        let pass = Pass {
+            now: at(second),
+            uid: "uid",
+            generation,
+            before: &before,
+            spec: Some(&spec),
+            interval: spec.interval,
+            started: Timestamp::MIN,
+            findings: None,
+        };
         let report = suspended(&pass);
         self.status = report.status.clone();
         report
@@ -100,6 +109,8 @@ impl World {
             generation: Some(self.generation),
             before: &before,
             spec: Some(&spec),
+            interval: spec.interval,
+            started: Timestamp::MIN,
             findings,
         };
         let report = report(&pass);

@@ -73,41 +73,44 @@ impl Server {
 
 #[tokio::test]
 async fn one_list_answers_all() {
-    let (lists, server) = (Lists::new(WINDOW), Server::default());
+    let (lists, server) = (Lists::default(), Server::default());
     for _ in 0..2 {
-        let all = join_all((0..50).map(|_| lists.get(&SCOPE, None, || server.list()))).await;
+        let all = join_all((0..50).map(|_| lists.get(&SCOPE, None, WINDOW, || server.list()))).await;
         assert!(all.into_iter().all(|list| list.is_ok_and(|list| list.by_name("one").is_some())));
     }
     assert_eq!(server.asked(), 1);
-    assert!(lists.get(&SCOPE, Some(Instant::now()), || server.list()).await.is_ok());
+    assert!(lists.get(&SCOPE, Some(Instant::now()), WINDOW, || server.list()).await.is_ok());
     assert_eq!(server.asked(), 2);
-    assert!(lists.get(&KmsScope::Project("p".to_owned()), None, || server.list()).await.is_ok());
+    assert!(lists.get(&KmsScope::Project("p".to_owned()), None, WINDOW, || server.list()).await.is_ok());
     assert_eq!(server.asked(), 3);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_old_list_answers_nobody() {
-    let (lists, server) = (Lists::new(Duration::ZERO), Server::default());
-    for _ in 0..3 {
-        assert!(lists.get(&SCOPE, None, || server.list()).await.is_ok());
-    }
-    assert_eq!(server.asked(), 3);
+    let (lists, server) = (Lists::default(), Server::default());
+    let get = |max_age| lists.get(&SCOPE, None, max_age, || server.list());
+    assert!(get(WINDOW).await.is_ok());
+    tokio::time::advance(WINDOW + Duration::from_millis(1)).await;
+    assert!(get(WINDOW * 2).await.is_ok(), "for some it is new enough");
+    assert_eq!(server.asked(), 1);
+    assert!(get(WINDOW).await.is_ok());
+    assert_eq!(server.asked(), 2);
 }
 
 #[tokio::test]
 async fn a_failure_is_shared_and_not_kept() {
-    let (lists, server) = (Lists::new(WINDOW), Server::default());
-    let all = join_all((0..50).map(|_| lists.get(&SCOPE, None, || server.fail()))).await;
+    let (lists, server) = (Lists::default(), Server::default());
+    let all = join_all((0..50).map(|_| lists.get(&SCOPE, None, WINDOW, || server.fail()))).await;
     assert!(all.into_iter().all(|list| list.err() == Some(KmsError::NotOffered)));
     assert_eq!(server.asked(), 1);
-    assert!(lists.get(&SCOPE, None, || server.list()).await.is_ok());
+    assert!(lists.get(&SCOPE, None, WINDOW, || server.list()).await.is_ok());
     assert_eq!(server.asked(), 2);
 }
 
 #[tokio::test]
 async fn own_writes_are_in_the_list() {
-    let (lists, server) = (Lists::new(WINDOW), Server::default());
-    let get = || async { lists.get(&SCOPE, None, || server.list()).await.expect("a list") };
+    let (lists, server) = (Lists::default(), Server::default());
+    let get = || async { lists.get(&SCOPE, None, WINDOW, || server.list()).await.expect("a list") };
     let first = get().await;
 
     lists.wrote(put("2", "two"));
@@ -131,8 +134,8 @@ async fn own_writes_are_in_the_list() {
 
 #[tokio::test]
 async fn own_writes_are_in_a_list_that_is_on_its_way() {
-    let (lists, server) = (Lists::new(WINDOW), Server::default());
-    let list = lists.get(&SCOPE, None, || async {
+    let (lists, server) = (Lists::default(), Server::default());
+    let list = lists.get(&SCOPE, None, WINDOW, || async {
         let connections = server.list().await?;
         // The KMS has answered already; these come after.
         lists.wrote(put("2", "two"));
@@ -144,43 +147,43 @@ async fn own_writes_are_in_a_list_that_is_on_its_way() {
     let list = list.await.expect("a list");
     assert!(list.by_id("1").is_none() && list.by_id("3").is_none() && list.by_id("2").is_some());
     // A list from after the writes is taken as it is.
-    let list = lists.get(&SCOPE, Some(Instant::now()), || server.list()).await.expect("a list");
+    let list = lists.get(&SCOPE, Some(Instant::now()), WINDOW, || server.list()).await.expect("a list");
     assert!(list.by_id("1").is_some() && list.by_id("2").is_none());
 }
 
 #[tokio::test]
 async fn a_write_reaches_its_scope_alone() {
-    let (lists, server) = (Lists::new(WINDOW), Server::default());
+    let (lists, server) = (Lists::default(), Server::default());
     let project = KmsScope::Project("p".to_owned());
-    assert!(lists.get(&SCOPE, None, || server.list()).await.is_ok());
-    assert!(lists.get(&project, None, || server.list()).await.is_ok());
+    assert!(lists.get(&SCOPE, None, WINDOW, || server.list()).await.is_ok());
+    assert!(lists.get(&project, None, WINDOW, || server.list()).await.is_ok());
     lists.wrote(Write::Put { scope: Some(project.clone()), connection: Arc::new(connection("2", "two")) });
-    let organization = lists.get(&SCOPE, None, || server.list()).await.expect("a list");
-    let project = lists.get(&project, None, || server.list()).await.expect("a list");
+    let organization = lists.get(&SCOPE, None, WINDOW, || server.list()).await.expect("a list");
+    let project = lists.get(&project, None, WINDOW, || server.list()).await.expect("a list");
     assert_eq!((organization.len(), project.len()), (1, 2));
 }
 
 #[tokio::test]
 async fn a_lost_write_ends_the_list() {
-    let (lists, server) = (Lists::new(WINDOW), Server::default());
+    let (lists, server) = (Lists::default(), Server::default());
     for (settled, expected) in [(true, 1), (false, 2)] {
-        assert!(lists.get(&SCOPE, None, || server.list()).await.is_ok());
+        assert!(lists.get(&SCOPE, None, WINDOW, || server.list()).await.is_ok());
         let doubt = lists.doubt();
         if settled {
             doubt.settle();
         } else {
             drop(doubt);
         }
-        assert!(lists.get(&SCOPE, None, || server.list()).await.is_ok());
+        assert!(lists.get(&SCOPE, None, WINDOW, || server.list()).await.is_ok());
         assert_eq!(server.asked(), expected);
     }
 }
 
 #[tokio::test]
 async fn a_list_that_is_given_up_blocks_nobody() {
-    let (lists, server) = (Lists::new(WINDOW), Server::default());
-    let mut given_up = Box::pin(lists.get(&SCOPE, None, std::future::pending));
+    let (lists, server) = (Lists::default(), Server::default());
+    let mut given_up = Box::pin(lists.get(&SCOPE, None, WINDOW, std::future::pending));
     assert!(futures::poll!(&mut given_up).is_pending());
     drop(given_up);
-    assert!(lists.get(&SCOPE, None, || server.list()).await.is_ok());
+    assert!(lists.get(&SCOPE, None, WINDOW, || server.list()).await.is_ok());
 }

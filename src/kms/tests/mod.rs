@@ -7,6 +7,7 @@ mod wire;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{
@@ -19,11 +20,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Evidence, Identity, Kms, KmsError, LoginError, Proof};
+use super::{Evidence, Identity, Kms, KmsError, Limits, LoginError, Proof, Reading, WriteTurn};
 use crate::{
     domain::{
         connection::{Changes, KmsScope, NewConnection},
         credential::Credentials,
+        limit::Priority::{AtOnce, InTurn},
         login::AuthMethod,
     },
     http,
@@ -42,6 +44,20 @@ fn identity(secret: &str) -> Identity {
 
 fn credentials() -> Credentials {
     Credentials::parse("bot@example.com", TOKEN).expect("good values")
+}
+
+/// A server without limits.
+fn at(url: url::Url, observe: http::Observe) -> super::Server {
+    let limits = Arc::new(Limits::new(None, None, Arc::new(|| {})));
+    super::Server { url, http: http::client().expect("TLS"), limits, observe }
+}
+
+fn reading(not_before: Option<Instant>) -> Reading {
+    Reading { priority: AtOnce, not_before, max_age: Duration::from_secs(30) }
+}
+
+async fn turn(kms: &Kms) -> WriteTurn {
+    kms.turn_to_write("a test", InTurn).await.expect("no limit")
 }
 
 fn new_connection() -> NewConnection {
@@ -76,8 +92,7 @@ impl Server {
         let app = axum::Router::new().fallback(answer).with_state(server.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
         let identity = identity("client-secret");
-        let kms =
-            Kms::new(url, identity, Some("acme".to_owned()), http::client().expect("TLS"), Arc::new(|_, _, _| {}));
+        let kms = Kms::new(at(url, Arc::new(|_, _, _| {})), identity, Some("acme".to_owned()));
         (server, kms)
     }
 
@@ -150,7 +165,7 @@ async fn many_requests_share_one_login() {
         false => reply(500, &json!({})),
     })
     .await;
-    let all = join_all((0..50).map(|_| kms.connection(ID))).await;
+    let all = join_all((0..50).map(|_| kms.connection(ID, InTurn))).await;
     assert!(all.into_iter().all(|found| found.is_ok_and(|found| found.is_some())));
     assert_eq!((server.logins(), server.all()), (1, 51));
     assert_eq!(kms.authenticate(true).await, Ok(()));
@@ -173,7 +188,7 @@ async fn many_requests_share_one_new_login() {
     })
     .await;
     assert_eq!(kms.authenticate(false).await, Ok(()));
-    let all = join_all((0..50).map(|_| kms.connection(ID))).await;
+    let all = join_all((0..50).map(|_| kms.connection(ID, InTurn))).await;
     assert!(all.into_iter().all(|found| found.is_ok_and(|found| found.is_some())));
     assert_eq!((server.logins(), server.all()), (2, 102));
 }
@@ -183,7 +198,7 @@ async fn a_session_that_is_never_taken_makes_no_loop() {
     let (server, kms) = Server::start(logged_in(|_| reply(401, &json!({ "message": "Token missing" })))).await;
     for _ in 0..3 {
         let refused = LoginError::SessionRefused { message: "Token missing".to_owned() };
-        assert_eq!(kms.connection(ID).await, Err(refused.into()));
+        assert_eq!(kms.connection(ID, InTurn).await, Err(refused.into()));
     }
     assert_eq!((server.logins(), server.all()), (2, 4));
 }
@@ -193,7 +208,7 @@ async fn refused_credentials_are_not_tried_again() {
     let (server, kms) = Server::start(|_| reply(401, &json!({ "message": "Invalid credentials" }))).await;
     for _ in 0..3 {
         assert_eq!(kms.authenticate(false).await, Err(INVALID));
-        assert_eq!(kms.connection(ID).await, Err(INVALID.into()));
+        assert_eq!(kms.connection(ID, InTurn).await, Err(INVALID.into()));
     }
     assert_eq!(server.all(), 1);
     assert_eq!(kms.authenticate(true).await, Err(INVALID));
@@ -208,37 +223,37 @@ async fn a_list_is_read_once_and_follows_own_writes() {
         _ => one(NAME),
     }))
     .await;
-    let list = || async { kms.connections(&KmsScope::Organization, None).await.expect("a list") };
+    let list = || async { kms.connections(&KmsScope::Organization, reading(None)).await.expect("a list") };
     assert!(list().await.is_empty());
-    assert!(kms.create(&new_connection(), &credentials()).await.is_ok());
+    assert!(kms.create(&new_connection(), &credentials(), turn(&kms).await).await.is_ok());
     assert!(list().await.by_name(NAME).is_some());
-    assert!(kms.update(ID, &Changes::default(), None).await.is_ok());
+    assert!(kms.update(ID, &Changes::default(), None, turn(&kms).await).await.is_ok());
     assert!(list().await.by_name("renamed").is_some());
-    assert_eq!(kms.delete(ID).await, Ok(()));
+    assert_eq!(kms.delete(ID, turn(&kms).await).await, Ok(()));
     assert!(list().await.is_empty());
     assert_eq!(server.count("GET /api/v1/app-connections/bitbucket"), 1);
     let project = KmsScope::Project("p/q".to_owned());
-    assert!(kms.connections(&project, Some(Instant::now())).await.is_ok());
+    assert!(kms.connections(&project, reading(Some(Instant::now()))).await.is_ok());
     assert_eq!(server.count("GET /api/v1/app-connections/bitbucket?projectId=p%2Fq"), 1);
 }
 
 #[tokio::test]
 async fn a_missing_connection_is_no_error() {
     let (server, kms) = Server::start(logged_in(|_| none())).await;
-    assert_eq!(kms.connection(ID).await, Ok(None));
-    assert_eq!(kms.connection("../x").await, Ok(None));
+    assert_eq!(kms.connection(ID, InTurn).await, Ok(None));
+    assert_eq!(kms.connection("../x", InTurn).await, Ok(None));
     assert_eq!(server.count("GET /api/v1/app-connections/bitbucket/..%2Fx"), 1);
-    assert_eq!(kms.connection_named(&KmsScope::Project("p".to_owned()), NAME).await, Ok(None));
+    assert_eq!(kms.connection_named(&KmsScope::Project("p".to_owned()), NAME, InTurn).await, Ok(None));
     assert_eq!(server.count("GET /api/v1/app-connections/bitbucket/connection-name/payments?projectId=p"), 1);
-    assert_eq!(kms.delete(ID).await, Ok(()));
-    assert_eq!(kms.update(ID, &Changes::default(), None).await, Err(KmsError::NotFound));
+    assert_eq!(kms.delete(ID, turn(&kms).await).await, Ok(()));
+    assert_eq!(kms.update(ID, &Changes::default(), None, turn(&kms).await).await, Err(KmsError::NotFound));
 }
 
 #[tokio::test]
 async fn a_connection_of_another_scope_is_none() {
     let (_server, kms) = Server::start(logged_in(|_| one(NAME))).await;
-    assert!(kms.connection_named(&KmsScope::Organization, NAME).await.is_ok_and(|found| found.is_some()));
-    assert_eq!(kms.connection_named(&KmsScope::Project("p".to_owned()), NAME).await, Ok(None));
+    assert!(kms.connection_named(&KmsScope::Organization, NAME, InTurn).await.is_ok_and(|found| found.is_some()));
+    assert_eq!(kms.connection_named(&KmsScope::Project("p".to_owned()), NAME, InTurn).await, Ok(None));
 }
 
 #[tokio::test]
@@ -252,7 +267,7 @@ async fn a_redirect_is_not_followed() {
     }))
     .await;
     let moved = KmsError::Unavailable { what: "HTTP 307".to_owned() };
-    assert_eq!(kms.create(&new_connection(), &credentials()).await, Err(moved));
+    assert_eq!(kms.create(&new_connection(), &credentials(), turn(&kms).await).await, Err(moved));
     assert_eq!(other.all(), 0);
 }
 
@@ -261,9 +276,9 @@ async fn another_server_offers_no_app_connections() {
     let (_server, kms) = Server::start(|_| typed(200, "text/html", "<!doctype html>")).await;
     assert_eq!(kms.authenticate(false).await, Err(LoginError::NotOffered));
     let (_server, kms) = Server::start(logged_in(|_| typed(200, "text/html", "<!doctype html>"))).await;
-    assert_eq!(kms.connection(ID).await, Err(KmsError::NotOffered));
-    assert_eq!(kms.connections(&KmsScope::Organization, None).await.err(), Some(KmsError::NotOffered));
-    let lost = kms.create(&new_connection(), &credentials()).await;
+    assert_eq!(kms.connection(ID, InTurn).await, Err(KmsError::NotOffered));
+    assert_eq!(kms.connections(&KmsScope::Organization, reading(None)).await.err(), Some(KmsError::NotOffered));
+    let lost = kms.create(&new_connection(), &credentials(), turn(&kms).await).await;
     assert!(lost.is_err_and(|error| error.may_have_taken_effect()));
 }
 
@@ -280,8 +295,8 @@ async fn a_body_has_a_limit() {
     }))
     .await;
     let expected = KmsError::Unavailable { what: "an answer that is too large".to_owned() };
-    assert_eq!(kms.connection(ID).await, Err(expected.clone()));
-    assert_eq!(kms.delete(ID).await, Err(expected));
+    assert_eq!(kms.connection(ID, InTurn).await, Err(expected.clone()));
+    assert_eq!(kms.delete(ID, turn(&kms).await).await, Err(expected));
 }
 
 #[tokio::test]
@@ -291,9 +306,9 @@ async fn an_echo_holds_no_secret() {
         _ => reply(200, &json!({ "appConnection": { "id": ID, "name": seen.body, "description": TOKEN } })),
     }))
     .await;
-    let refused = format!("{:?}", kms.create(&new_connection(), &credentials()).await);
+    let refused = format!("{:?}", kms.create(&new_connection(), &credentials(), turn(&kms).await).await);
     assert!(refused.contains("***") && !refused.contains("hunter2"), "{refused}");
-    let written = format!("{:?}", kms.update(ID, &Changes::default(), Some(&credentials())).await);
+    let written = format!("{:?}", kms.update(ID, &Changes::default(), Some(&credentials()), turn(&kms).await).await);
     assert!(written.contains("***") && !written.contains("hunter2"), "{written}");
 }
 
@@ -306,10 +321,10 @@ async fn nobody_at_home() {
     let observe: http::Observe =
         Arc::new(move |operation, code, _| log.lock().expect("no panic").push(format!("{operation} {code}")));
     let closed = "http://127.0.0.1:1".parse().expect("a URL");
-    let kms = Kms::new(closed, identity, None, http::client().expect("TLS"), observe);
+    let kms = Kms::new(at(closed, observe), identity, None);
     assert_eq!(kms.host(), "http://127.0.0.1:1");
     let down = LoginError::Unavailable { what: super::NO_CONNECTION.to_owned() };
-    let error = kms.create(&new_connection(), &credentials()).await.err();
+    let error = kms.create(&new_connection(), &credentials(), turn(&kms).await).await.err();
     assert_eq!(error, Some(KmsError::Login(down)));
     assert_eq!(*seen.lock().expect("no panic"), ["login connect"]);
 }
@@ -326,11 +341,11 @@ async fn a_write_without_an_answer_ends_the_list() {
     for expected in [1, 2] {
         // Spawned, which shows that callers may spawn it.
         let shared = Arc::clone(&kms);
-        let list = tokio::spawn(async move { shared.connections(&KmsScope::Organization, None).await });
+        let list = tokio::spawn(async move { shared.connections(&KmsScope::Organization, reading(None)).await });
         assert!(list.await.is_ok_and(|list| list.is_ok()));
-        assert_eq!(kms.delete(ID).await, Err(KmsError::OtherApp), "nothing happened");
+        assert_eq!(kms.delete(ID, turn(&kms).await).await, Err(KmsError::OtherApp), "nothing happened");
         assert_eq!(server.count("GET /api/v1/app-connections/bitbucket"), expected);
-        let created = kms.create(&new_connection(), &credentials()).await;
+        let created = kms.create(&new_connection(), &credentials(), turn(&kms).await).await;
         assert!(created.is_err_and(|error| error.may_have_taken_effect()));
     }
 }
@@ -356,7 +371,7 @@ async fn an_access_token_is_tried_without_a_login() {
         let (server, kms) = Server::start(move |_| reply(status, &body)).await;
         let proof = Proof::new([("token", "static-token".into())]);
         let identity = Identity { method: AuthMethod::Token, id: None, evidence: Evidence::Held(proof) };
-        let kms = Kms::new(kms.url.clone(), identity, None, http::client().expect("TLS"), Arc::new(|_, _, _| {}));
+        let kms = Kms::new(kms.server.clone(), identity, None);
         for _ in 0..2 {
             assert_eq!(kms.authenticate(false).await, expected, "{status}");
         }
@@ -366,7 +381,7 @@ async fn an_access_token_is_tried_without_a_login() {
     let proof = Proof::new([("token", "two\nlines".into())]);
     let (server, kms) = Server::start(|_| reply(200, &json!({}))).await;
     let identity = Identity { method: AuthMethod::Token, id: None, evidence: Evidence::Held(proof) };
-    let kms = Kms::new(kms.url.clone(), identity, None, http::client().expect("TLS"), Arc::new(|_, _, _| {}));
+    let kms = Kms::new(kms.server.clone(), identity, None);
     let invalid = LoginError::InvalidCredentials { method: AuthMethod::Token };
     assert_eq!((kms.authenticate(false).await, server.all()), (Err(invalid), 0));
 }

@@ -88,6 +88,10 @@ impl Builder {
             vec!["--health-addr", "127.0.0.1:0"],
             vec!["--metrics-addr", "127.0.0.1:0"],
             vec!["--log-format", "json"],
+            // Tests do in seconds what takes hours elsewhere; those about limits set them.
+            vec!["--kms-reads-per-minute", "0"],
+            vec!["--kms-writes-per-minute", "0"],
+            vec!["--bitbucket-requests-per-hour", "0"],
         ];
         if !self.cluster_wide {
             usual.extend([vec!["--namespaces", &namespace], vec!["--owner-id", &owner]]);

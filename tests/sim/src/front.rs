@@ -164,11 +164,14 @@ impl Front {
         clock()
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        lock(&self.inner).address
+    }
+
     /// `http://127.0.0.1:PORT`, or a name that resolves nowhere for a stand-in that doesn't listen.
     pub(crate) fn origin(&self) -> String {
-        lock(&self.inner)
-            .address
-            .map_or_else(|| "http://stand-in.invalid".to_owned(), |address| format!("http://{address}"))
+        self.address().map_or_else(|| "http://stand-in.invalid".to_owned(), |address| format!("http://{address}"))
     }
 
     fn close(&self, seq: u64, outcome: Outcome) {

@@ -21,7 +21,7 @@
 //! ```
 //!
 //! Where to find what: `journal` what arrived · `fault` what can go wrong · `front` the way of a request through
-//! both · `quota` rate limits · `wire` connections that are cut · `bitbucket` and `kms` the services ·
+//! both · `quota` rate limits · `wire` connections that are cut · `tls` certificates · `bitbucket` and `kms` the services ·
 //! [`seed`] an example of everything.
 
 #![forbid(unsafe_code)]
@@ -34,6 +34,7 @@ mod journal;
 mod kms;
 mod quota;
 pub mod seed;
+mod tls;
 mod wire;
 
 pub use bitbucket::{Account, Bitbucket, State, Token};
@@ -41,3 +42,4 @@ pub use fault::{Fault, Match};
 pub use front::{Closed, Front};
 pub use journal::{Auth, Caller, Entry, Operation, Outcome};
 pub use kms::{Connection, Flavor, Kms, ORG_ID, Proof};
+pub use tls::{Authority, Certificates};

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -24,6 +24,7 @@ use crate::fault::Match;
 use crate::front::{self, Answer, Closed, Front, Service, lock};
 use crate::journal::{Caller, Entry, Operation};
 use crate::quota::Quota;
+use crate::tls::{Certificates, Terminator};
 
 pub use connection::{Connection, ORG_ID};
 pub use login::Proof;
@@ -53,6 +54,7 @@ pub(crate) struct Server {
     front: Front,
     bitbucket: Bitbucket,
     state: Mutex<KmsState>,
+    tls: OnceLock<Terminator>,
 }
 
 struct KmsState {
@@ -97,6 +99,7 @@ impl Kms {
             front: Front::new(errors::body),
             bitbucket: bitbucket.clone(),
             state: Mutex::new(state),
+            tls: OnceLock::new(),
         }))
     }
 
@@ -119,9 +122,29 @@ impl Kms {
         Ok(kms)
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// Listens on a free port of 127.0.0.1 by TLS, and validates credentials with this Bitbucket.
+    ///
+    /// # Panics
+    /// If there is no free port.
+    pub async fn start_tls(bitbucket: &Bitbucket, certificates: Certificates) -> Self {
+        let kms = Self::start(bitbucket).await;
+        let address = kms.address().expect("an address, since it listens");
+        let terminator = Terminator::start(address, certificates).await.expect("a free port on 127.0.0.1");
+        kms.0.tls.get_or_init(|| terminator);
+        kms
+    }
+
+    /// Proves itself by other certificates from now on. Connections end with those that they began with.
+    ///
+    /// # Panics
+    /// If it was not started by [`Kms::start_tls`].
+    pub fn show(&self, certificates: Certificates) {
+        self.0.tls.get().expect("a KMS that was started with TLS").show(certificates);
+    }
+
+    /// `http://127.0.0.1:PORT`, or `https://127.0.0.1:PORT` with TLS.
     pub fn url(&self) -> String {
-        self.origin()
+        self.0.tls.get().map_or_else(|| self.origin(), Terminator::origin)
     }
 
     /// Takes a request without a network; journal and faults apply.

@@ -1,0 +1,356 @@
+//! How requests are spread so that a server's limit is never met, and who goes first.
+//!
+//! A server counts requests in a window and refuses those beyond its limit. Of `limit` requests in a window eight tenths
+//! go evenly spread, one tenth may go at once, and one tenth is kept for what can't wait: a deletion, a rotation. In no
+//! window are it more than `limit`.
+//!
+//! Our own, because whoever must wait long gives up its place in the process and comes back: it needs a place in the
+//! queue that is kept for it. The generic cell rate algorithms at hand tell only when to ask again, and then all ask at
+//! once. Time is an argument, counted from any fixed moment.
+
+use std::{collections::HashMap, num::NonZeroU32, time::Duration};
+
+/// How long a place in the queue is kept for somebody who is late. What was kept longer could go together with others'
+/// and be too many; servers allow a little more than we take.
+const KEPT: Duration = Duration::from_secs(15);
+/// From this limit on a tenth is kept for what can't wait; less would be no request at all.
+const SHARED_FROM: u32 = 20;
+
+/// Who goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// What a person asked for: it doesn't even wait while the server wants no requests, since that may be over.
+    AtOnce,
+    /// Deletions and rotations.
+    First,
+    /// Everything else.
+    InTurn,
+}
+
+/// The answer to whoever wants to send a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Go.
+    Now,
+    /// Come back at that time; the place is kept for 15 s after it.
+    At(Duration),
+}
+
+/// How many requests in how much time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// At most so many. None: no limit but what the server says.
+    pub requests: Option<NonZeroU32>,
+    /// In any window of that length.
+    pub window: Duration,
+}
+
+impl Limit {
+    /// How long `count` requests take that are sent in turn. Nothing without a limit.
+    pub fn time_for(self, count: u64) -> Duration {
+        let spacing = self.requests.map(|requests| spacing(self.window, requests.get(), IN_TURN));
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        spacing.map_or(Duration::ZERO, |spacing| spacing.saturating_mul(count))
+    }
+}
+
+/// Share of the limit that is sent evenly, in hundredths.
+const IN_TURN: u32 = 80;
+/// Share that is kept for what can't wait, in hundredths, spread evenly too.
+const FIRST: u32 = 8;
+
+fn spacing(window: Duration, requests: u32, hundredths: u32) -> Duration {
+    window * 100 / requests.saturating_mul(hundredths).max(1)
+}
+
+/// A row of evenly spread places, some of which may be taken at once.
+#[derive(Clone, Copy, Debug)]
+struct Lane {
+    spacing: Duration,
+    /// How far ahead of its time a place may be taken.
+    ahead: Duration,
+    /// The time of the next place that is free.
+    next: Duration,
+}
+
+impl Lane {
+    fn new(limit: Limit, share: u32, at_once: u32) -> Option<Self> {
+        let requests = limit.requests?.get();
+        let spacing = spacing(limit.window, requests, share);
+        Some(Self { spacing, ahead: spacing * at_once.max(1).saturating_sub(1), next: Duration::ZERO })
+    }
+
+    /// When its next place may be taken, not before `from`; places are taken ahead of their time only if they may.
+    fn opens(&self, from: Duration, may_go_ahead: bool) -> Duration {
+        let ahead = if may_go_ahead { self.ahead } else { Duration::ZERO };
+        self.next.saturating_sub(ahead).max(from)
+    }
+
+    fn take(&mut self, at: Duration, slowed: Duration) {
+        self.next = self.next.max(at) + self.spacing.max(slowed);
+    }
+}
+
+/// Gives turns for requests to one server.
+#[derive(Debug)]
+pub struct Limiter {
+    /// None without a limit.
+    in_turn: Option<Lane>,
+    /// None where the limit is too small to be shared.
+    first: Option<Lane>,
+    /// Until then the server wants no requests at all.
+    paused: Duration,
+    /// Wider spacing that the server's count asks for, and until when.
+    slowed: (Duration, Duration),
+    /// Places that are kept, by whom.
+    kept: HashMap<String, Duration>,
+    swept: Duration,
+}
+
+impl Limiter {
+    /// One that keeps a limit.
+    pub fn new(limit: Limit) -> Self {
+        let requests = limit.requests.map_or(0, NonZeroU32::get);
+        let shared = requests >= SHARED_FROM;
+        Self {
+            in_turn: Lane::new(limit, IN_TURN, requests / 10),
+            first: Lane::new(limit, FIRST, requests / 50).filter(|_| shared),
+            paused: Duration::ZERO,
+            slowed: (Duration::ZERO, Duration::ZERO),
+            kept: HashMap::new(),
+            swept: Duration::ZERO,
+        }
+    }
+
+    /// Asks for a turn. `who` is any name by which a place can be kept; asking again under it takes no second one.
+    pub fn turn(&mut self, who: &str, priority: Priority, now: Duration) -> Turn {
+        self.sweep(now);
+        let kept = self.kept.get(who).copied().filter(|at| *at + KEPT >= now);
+        if let Some(at) = kept {
+            match priority {
+                Priority::InTurn if at > now => return Turn::At(at),
+                Priority::InTurn => {
+                    self.kept.remove(who);
+                    return Turn::Now;
+                }
+                // What has become urgent doesn't wait for its old place.
+                Priority::First | Priority::AtOnce if at <= now => {
+                    self.kept.remove(who);
+                    return Turn::Now;
+                }
+                Priority::First | Priority::AtOnce => {}
+            }
+        }
+        let slowed = if now < self.slowed.1 { self.slowed.0 } else { Duration::ZERO };
+        let paused = if priority == Priority::AtOnce { Duration::ZERO } else { self.paused };
+        // After a refusal nobody goes ahead of its time.
+        let opens = |lane: &Lane| lane.opens(now.max(paused), paused <= now && slowed.is_zero());
+        let lane = match (priority, &mut self.in_turn, &mut self.first) {
+            (Priority::First | Priority::AtOnce, Some(in_turn), Some(first)) if opens(first) < opens(in_turn) => first,
+            (_, Some(in_turn), _) => in_turn,
+            // No limit of ours.
+            (_, None, _) if paused > now => return Turn::At(paused),
+            (_, None, _) => return Turn::Now,
+        };
+        let at = opens(lane);
+        lane.take(at, slowed);
+        if at <= now {
+            self.kept.remove(who);
+            return Turn::Now;
+        }
+        self.kept.insert(who.to_owned(), at);
+        Turn::At(at)
+    }
+
+    /// The server refuses for so long. Whoever has a place gets another one after that.
+    pub fn pause(&mut self, wait: Duration, now: Duration) {
+        self.paused = self.paused.max(now + wait);
+        self.kept.clear();
+    }
+
+    /// The server still takes so many requests until its count starts anew; others may send some of them.
+    pub fn slow(&mut self, remaining: u32, reset: Duration, now: Duration) {
+        match remaining {
+            0 => self.pause(reset, now),
+            left => {
+                let spacing = reset / left;
+                let wider = self.in_turn.is_some_and(|lane| spacing > lane.spacing);
+                self.slowed = if wider { (spacing, now + reset) } else { (Duration::ZERO, now) };
+            }
+        }
+    }
+
+    fn sweep(&mut self, now: Duration) {
+        if now >= self.swept + KEPT {
+            self.kept.retain(|_, at| *at + KEPT >= now);
+            self.swept = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn limit(requests: u32) -> Limit {
+        Limit { requests: NonZeroU32::new(requests), window: MINUTE }
+    }
+
+    fn seconds(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    /// Sends until `end` what wants to be sent, each coming back when it is told to; the times of sending, by name.
+    fn send_all(limiter: &mut Limiter, wanting: &[(String, Priority, Duration)]) -> BTreeMap<String, Duration> {
+        let mut waiting: Vec<_> = wanting.iter().map(|(who, priority, from)| (*from, who, *priority)).collect();
+        let mut sent = BTreeMap::new();
+        while !waiting.is_empty() {
+            waiting.sort_by_key(|(at, who, _)| std::cmp::Reverse((*at, *who)));
+            let Some((now, who, priority)) = waiting.pop() else { break };
+            match limiter.turn(who, priority, now) {
+                Turn::Now => drop(sent.insert(who.clone(), now)),
+                Turn::At(at) => {
+                    assert!(at > now, "whoever must wait is told a later time");
+                    waiting.push((at, who, priority));
+                }
+            }
+        }
+        sent
+    }
+
+    fn many(name: &str, count: usize, priority: Priority) -> Vec<(String, Priority, Duration)> {
+        (0..count).map(|n| (format!("{name}-{n:05}"), priority, Duration::ZERO)).collect()
+    }
+
+    /// Most requests in any window.
+    fn densest(sent: &BTreeMap<String, Duration>, window: Duration) -> usize {
+        let mut times: Vec<_> = sent.values().copied().collect();
+        times.sort();
+        (0..times.len())
+            .map(|first| times[first..].iter().take_while(|time| **time < times[first] + window).count())
+            .max()
+            .unwrap_or(0)
+    }
+
+    #[test]
+    fn a_crowd_is_served_in_the_order_of_its_coming_and_within_the_limit() {
+        let mut limiter = Limiter::new(limit(150));
+        let sent = send_all(&mut limiter, &many("object", 1_000, Priority::InTurn));
+        assert!(densest(&sent, MINUTE) <= 135, "nine tenths are for those in turn");
+        let times: Vec<_> = sent.values().collect();
+        assert!(times.is_sorted(), "nobody overtakes");
+        assert_eq!(sent.values().filter(|at| **at == Duration::ZERO).count(), 15, "some go at once");
+        let last = sent.values().max().copied().unwrap_or_default();
+        assert!(last <= limit(150).time_for(1_000), "{last:?}");
+    }
+
+    #[test]
+    fn what_cannot_wait_overtakes_the_crowd() {
+        let mut limiter = Limiter::new(limit(150));
+        let mut wanting = many("object", 1_000, Priority::InTurn);
+        wanting.extend((0..10).map(|n| (format!("rotation-{n}"), Priority::First, seconds(30.0))));
+        let sent = send_all(&mut limiter, &wanting);
+        assert!(densest(&sent, MINUTE) <= 150);
+        for (who, at) in sent.iter().filter(|(who, _)| who.starts_with("rotation")) {
+            assert!(*at <= seconds(75.0), "{who} waited until {at:?}");
+        }
+        assert!(sent["rotation-0"] == seconds(30.0), "the first goes at once");
+    }
+
+    #[test]
+    fn what_has_become_urgent_leaves_its_place() {
+        let mut limiter = Limiter::new(limit(50));
+        send_all(&mut limiter, &many("object", 5, Priority::InTurn));
+        for n in 0..100 {
+            limiter.turn(&format!("waiting-{n}"), Priority::InTurn, Duration::ZERO);
+        }
+        assert!(matches!(limiter.turn("waiting-99", Priority::InTurn, seconds(1.0)), Turn::At(at) if at > MINUTE));
+        assert_eq!(limiter.turn("waiting-99", Priority::First, seconds(1.0)), Turn::Now);
+    }
+
+    #[test]
+    fn asking_again_takes_no_second_place() {
+        let mut limiter = Limiter::new(limit(10));
+        assert_eq!(limiter.turn("a", Priority::InTurn, Duration::ZERO), Turn::Now);
+        let place = limiter.turn("b", Priority::InTurn, Duration::ZERO);
+        for _ in 0..20 {
+            assert_eq!(limiter.turn("b", Priority::InTurn, seconds(1.0)), place);
+        }
+        let Turn::At(at) = place else { panic!("b must wait") };
+        assert_eq!(limiter.turn("b", Priority::InTurn, at), Turn::Now);
+    }
+
+    #[test]
+    fn a_refusal_sends_everybody_to_the_time_after_it_and_there_they_are_spread_again() {
+        let mut limiter = Limiter::new(limit(50));
+        let wanting = many("object", 30, Priority::InTurn);
+        for (who, priority, now) in &wanting {
+            limiter.turn(who, *priority, *now);
+        }
+        limiter.pause(seconds(90.0), seconds(1.0));
+        assert_eq!(limiter.turn("rotation", Priority::First, seconds(2.0)), Turn::At(seconds(91.0)));
+        assert_eq!(limiter.turn("request", Priority::AtOnce, seconds(2.0)), Turn::Now, "a person may know better");
+        let sent = send_all(&mut limiter, &wanting);
+        assert!(sent.values().all(|at| *at >= seconds(91.0)));
+        assert!(densest(&sent, seconds(5.0)) <= 5);
+    }
+
+    #[test]
+    fn what_the_server_counts_slows_further() {
+        let mut limiter = Limiter::new(limit(50));
+        limiter.slow(5, MINUTE, Duration::ZERO);
+        let sent = send_all(&mut limiter, &many("object", 5, Priority::InTurn));
+        assert!(densest(&sent, MINUTE) <= 5, "{sent:?}");
+        let mut limiter = Limiter::new(limit(50));
+        limiter.slow(0, MINUTE, Duration::ZERO);
+        assert_eq!(limiter.turn("a", Priority::First, Duration::ZERO), Turn::At(MINUTE));
+    }
+
+    #[test]
+    fn without_a_limit_only_the_server_has_a_say() {
+        let mut limiter = Limiter::new(limit(0));
+        let sent = send_all(&mut limiter, &many("object", 1_000, Priority::InTurn));
+        assert!(sent.values().all(|at| *at == Duration::ZERO));
+        limiter.pause(MINUTE, Duration::ZERO);
+        assert_eq!(limiter.turn("a", Priority::InTurn, Duration::ZERO), Turn::At(MINUTE));
+        assert_eq!(limiter.turn("a", Priority::InTurn, MINUTE), Turn::Now);
+        assert_eq!(limit(0).time_for(1_000), Duration::ZERO);
+    }
+
+    #[test]
+    fn places_of_those_who_never_come_back_are_forgotten() {
+        let mut limiter = Limiter::new(limit(10));
+        for n in 0..50 {
+            limiter.turn(&format!("gone-{n}"), Priority::InTurn, Duration::ZERO);
+        }
+        limiter.turn("later", Priority::InTurn, seconds(10_000.0));
+        assert!(limiter.kept.len() <= 1, "{}", limiter.kept.len());
+    }
+
+    proptest! {
+        #[test]
+        fn in_no_window_are_it_more_than_the_limit(
+            requests in 1_u32..400,
+            crowd in proptest::collection::vec((0_u32..200_000, any::<bool>()), 1..600),
+        ) {
+            let mut limiter = Limiter::new(limit(requests));
+            let wanting: Vec<_> = crowd
+                .into_iter()
+                .enumerate()
+                .map(|(n, (from, first))| {
+                    let priority = if first { Priority::First } else { Priority::InTurn };
+                    (format!("{n}"), priority, Duration::from_millis(u64::from(from)))
+                })
+                .collect();
+            let sent = send_all(&mut limiter, &wanting);
+            prop_assert_eq!(sent.len(), wanting.len());
+            prop_assert!(densest(&sent, MINUTE) <= usize::try_from(requests).unwrap_or(usize::MAX));
+        }
+    }
+}
