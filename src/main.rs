@@ -8,10 +8,10 @@ fn main() -> ExitCode {
     // Fails only where a provider is installed already; then there is one, which is all that matters.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match cli::execute(cli::Cli::read()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            error.exit_code()
         }
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! After a wanted change run `TRYCMD=overwrite cargo test --test cli` and read the difference.
 
+#[path = "cli/check.rs"]
+mod check;
+
 use std::{
     fs,
     io::Read,

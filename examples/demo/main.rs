@@ -2,7 +2,7 @@
 //! real operator, and with stand-ins for Bitbucket and the KMS.
 //!
 //! `screen` what it looks like · `stage` what runs · `standins` Bitbucket and the KMS · `watch` what there is to see ·
-//! `story` the seven steps.
+//! `story` the eight steps.
 
 mod error;
 mod screen;
@@ -76,8 +76,9 @@ async fn perform() -> Result<ExitCode, Error> {
             let view = stage.stand_ins.view().await?;
             screen.line("");
             let elapsed = seconds(started.elapsed());
-            let shown =
-                format!("Planned, created, rotated, protected, corrected, warned about and deleted in {elapsed}.");
+            let shown = format!(
+                "Planned, created, rotated, protected, diagnosed, corrected, warned about, deleted in {elapsed}."
+            );
             screen.styled(&shown, Style::Bold);
             let (bitbucket, kms) = (view.bitbucket_calls, view.kms_calls);
             screen.line(&format!("Bitbucket was asked {bitbucket} times, the KMS {kms} times."));

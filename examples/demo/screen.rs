@@ -112,6 +112,11 @@ impl Screen {
         Self { width: width.clamp(40, 140), colour }
     }
 
+    /// How wide the output of a command may be.
+    pub const fn room(&self) -> usize {
+        self.width - INDENT
+    }
+
     /// A line as it is.
     #[expect(clippy::unused_self, reason = "only who has the screen may write on it")]
     pub fn line(&self, text: &str) {

@@ -7,6 +7,7 @@ use std::process::{Child, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use controlplane::{ControlPlane, Kept, Printer, Program, Programs, Progress};
 use serde_json::Value;
 use sim::seed;
@@ -31,6 +32,7 @@ pub struct Stage {
     /// Bitbucket and the KMS.
     pub stand_ins: StandIns,
     programs: Programs,
+    program: PathBuf,
     operator: Mutex<Child>,
     operator_log: PathBuf,
     cluster: ControlPlane,
@@ -42,7 +44,7 @@ impl Stage {
         let started = Instant::now();
         // Asked before anything is built: afterwards it might be another file.
         let demo = std::env::current_exe().map_err(cannot("find the demo's own program"))?;
-        let operator = build_operator(&demo).await?;
+        let program = build_operator(&demo).await?;
         screen.done("program", &format!("{OPERATOR}, built"), started.elapsed());
 
         let started = Instant::now();
@@ -61,7 +63,7 @@ impl Stage {
         screen.done("stand-ins", &format!("Bitbucket {}, KMS {}", at.bitbucket, at.kms), started.elapsed());
 
         let started = Instant::now();
-        let crds = run(Command::new(&operator), OPERATOR, &["crds"], None).await?;
+        let crds = run(Command::new(&program), OPERATOR, &["crds"], None).await?;
         run(cluster.kubectl(), "kubectl", &["apply", "--server-side", "-f", "-"], Some(&crds)).await?;
         let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
         run(cluster.kubectl(), "kubectl", &wait, None).await?;
@@ -70,10 +72,10 @@ impl Stage {
 
         let started = Instant::now();
         let operator_log = cluster.dir().join("operator.log");
-        let operator = start_operator(&operator, &cluster, &stand_ins, &operator_log)?;
+        let operator = start_operator(&program, &cluster, &stand_ins, &operator_log)?;
         let details = format!("{OPERATOR} {} …", run_arguments(&stand_ins).join(" "));
         screen.done("operator", &details, started.elapsed());
-        Ok(Self { stand_ins, programs, operator: Mutex::new(operator), operator_log, cluster })
+        Ok(Self { stand_ins, programs, program, operator: Mutex::new(operator), operator_log, cluster })
     }
 
     /// Runs kubectl in the root of the repository and returns what it prints.
@@ -112,6 +114,27 @@ impl Stage {
         let address = if usual == here { String::new() } else { format!("s|{usual}|{here}|; ") };
         let policy = r"s|^  description:|  managementPolicy: Observe\n&|";
         Ok((format!("sed '{address}{policy}' examples/*.yaml | kubectl apply -f -"), output))
+    }
+
+    /// Checks the token in the Secret with this e-mail address. Returns the command and what it prints.
+    pub async fn check(&self, screen: &Screen, email: &str, use_case: &str) -> Result<(String, String), Error> {
+        let get = ["get", "secret", "bitbucket-token", "-o", "jsonpath={.data.token}"];
+        let encoded = self.kubectl(&get).await?;
+        let unreadable =
+            |error: &dyn std::error::Error| Error::Answer { from: "kubectl".to_owned(), reason: error.to_string() };
+        let token = STANDARD.decode(&encoded).map_err(|error| unreadable(&error))?;
+        let token = String::from_utf8(token).map_err(|error| unreadable(&error))?;
+        let url = self.stand_ins.addresses.bitbucket.as_str();
+        let check = ["check", "--email", email, "--use-case", use_case, "--bitbucket-url", url];
+        let mut command = Command::new(&self.program);
+        command.env("COLUMNS", screen.room().to_string()).env("NO_COLOR", "1");
+        let output = run(command, OPERATOR, &check, Some(&token)).await?;
+        let typed = format!(
+            "{} | base64 -d |\n{}",
+            shown("kubectl", &get),
+            shown(OPERATOR, &check).replace(" --bitbucket-url", " \\\n  --bitbucket-url")
+        );
+        Ok((typed, output))
     }
 
     /// Whether the operator still runs.

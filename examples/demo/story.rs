@@ -20,6 +20,7 @@ pub async fn tell(screen: &Screen, stage: &Stage) -> Result<(), Error> {
     teller.create().await?;
     teller.rotate().await?;
     teller.refuse().await?;
+    teller.diagnose().await?;
     teller.correct().await?;
     teller.warn().await?;
     teller.delete().await
@@ -132,9 +133,44 @@ impl Teller<'_> {
         Ok(())
     }
 
-    async fn correct(&mut self) -> Result<(), Error> {
+    async fn diagnose(&mut self) -> Result<(), Error> {
         self.screen.headline(
             5,
+            "A refused token gets a diagnosis",
+            "The Secret gets somebody else's e-mail address. Bitbucket refuses that without a reason; asked once more \
+             with the token alone, it says whose the token is.",
+        );
+        let started = Instant::now();
+        self.patch_secret(&json!({"email": "ada@example.com"})).await?;
+        let seen = self
+            .until("the wrong e-mail is diagnosed", |now| {
+                now.tells("CredentialsRejected")
+                    && now.is("Ready", "False", "CredentialsRejected")
+                    && holds(now, seed::NEXT)
+            })
+            .await?;
+        self.show(seen);
+
+        self.screen.line("");
+        self.screen.text("The right address can be checked before anything is changed in the cluster.");
+        let (command, output) = self.stage.check(self.screen, seed::EMAIL, "SecretScanning").await?;
+        self.screen.command(&command);
+        self.screen.output(&output);
+
+        self.screen.line("");
+        self.screen.text("So it is put into the Secret.");
+        self.patch_secret(&json!({"email": seed::EMAIL})).await?;
+        let seen = self
+            .until("the connection recovers", |now| now.tells("Recovered") && now.is_ready() && holds(now, seed::NEXT))
+            .await?;
+        self.show(seen);
+        self.screen.check("diagnosed, checked, cured", started.elapsed());
+        Ok(())
+    }
+
+    async fn correct(&mut self) -> Result<(), Error> {
+        self.screen.headline(
+            6,
             "Somebody edits the connection in the KMS",
             "The operator finds the drift at the next verification, or at once when asked to look, and corrects it.",
         );
@@ -171,7 +207,7 @@ impl Teller<'_> {
 
     async fn warn(&mut self) -> Result<(), Error> {
         self.screen.headline(
-            6,
+            7,
             "The token nears its end",
             "Its Secret says that it expires in two days. It still works, so the connection stays Ready; people are told.",
         );
@@ -190,7 +226,7 @@ impl Teller<'_> {
 
     async fn delete(&mut self) -> Result<(), Error> {
         self.screen.headline(
-            7,
+            8,
             "The connection is deleted",
             "A finalizer holds the object until its connection is gone from the KMS.",
         );

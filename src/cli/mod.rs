@@ -3,11 +3,16 @@
 //! What a person typed is parsed and judged here, once. A command gets typed, validated options, and a refusal names
 //! the flag, what was wrong with its value, and what would be right.
 
+pub mod check;
 mod completions;
 mod crds;
 mod output;
 mod parse;
 pub mod run;
+mod scopes;
+mod screen;
+
+use std::process::ExitCode;
 
 use clap::{
     Command, CommandFactory, FromArgMatches, Parser, Subcommand,
@@ -15,8 +20,10 @@ use clap::{
     error::{ContextKind, ContextValue},
 };
 
+pub use check::CheckOptions;
 pub use crds::CrdsOptions;
 pub use run::RunOptions;
+pub use scopes::ScopesOptions;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -34,9 +41,12 @@ pub use run::RunOptions;
         Install the kinds, then run against the cluster of the current kubeconfig context:\n    \
         bitbucket-connection-operator crds | kubectl apply --server-side -f -\n    \
         bitbucket-connection-operator run\n\n  \
+        See what to tick when making a token, then check it before it is committed:\n    \
+        bitbucket-connection-operator scopes --use-case SecretSync\n    \
+        bitbucket-connection-operator check --email bot@example.com --use-case SecretSync < token.txt\n\n  \
         Complete commands and flags in bash:\n    \
         source <(bitbucket-connection-operator completions bash)\n\n\
-        Exit codes: 0 done, 1 failed (the reason is on standard error), 2 the command line is wrong.",
+        Exit codes: 0 done, 1 failed (the reason is on standard error), 2 the command line is wrong; check has its own.",
     subcommand_required = true,
     arg_required_else_help = true,
     disable_help_subcommand = true
@@ -56,6 +66,17 @@ pub enum Task {
     /// until it gets SIGTERM or SIGINT. Every flag can be given as an environment variable as well; the flag wins.
     // The options are boxed: they are ten times as large as those of the other commands.
     Run(Box<RunOptions>),
+    /// Verify a token before it is committed: whose it is, what it may do, when it ends
+    ///
+    /// Asks Bitbucket what the operator would ask, judges by the same rules, and says what to do. The token is read from
+    /// standard input; on a terminal it is asked for. It is sent to Bitbucket alone, and never printed.
+    // Boxed as well.
+    Check(Box<CheckOptions>),
+    /// Print the scopes that a use case needs, with reasons
+    ///
+    /// They are what to tick in Atlassian's dialog: id.atlassian.com, Security, API tokens, Create API token with
+    /// scopes, app Bitbucket.
+    Scopes(ScopesOptions),
     /// Print the CustomResourceDefinitions of all kinds as YAML
     ///
     /// They are valid for Kubernetes 1.30 and newer, and must be in the cluster before the operator runs.
@@ -78,6 +99,9 @@ pub enum Error {
     /// The operator stopped.
     #[error(transparent)]
     Run(#[from] crate::controller::Error),
+    /// A token wasn't checked.
+    #[error(transparent)]
+    Check(#[from] check::Error),
     /// The CRDs can't be printed or written.
     #[error(transparent)]
     Crds(#[from] crds::Error),
@@ -86,15 +110,37 @@ pub enum Error {
     Stdout(std::io::Error),
 }
 
+impl Error {
+    /// What the process exits with.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Check(error) => error.exit_code(),
+            Self::Runtime(_) | Self::Logs(_) | Self::Run(_) | Self::Crds(_) | Self::Stdout(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
 impl Cli {
     /// The command line of this process. Ends the process with a message where it is wrong, or where help was asked for.
     pub fn read() -> Self {
         let from_matches = |matches| Self::from_arg_matches(&matches).map_err(|e| e.format(&mut command()));
         match command().try_get_matches().and_then(from_matches) {
             Ok(cli) => cli,
-            Err(error) => name_the_variable(hide_the_password(error)).exit(),
+            Err(error) => refuse(error),
         }
     }
+}
+
+/// Prints why a command line is refused, or the help that was asked for, and ends the process.
+fn refuse(error: clap::Error) -> ! {
+    let of_check = std::env::args_os().nth(1).is_some_and(|command| command == "check");
+    let error = name_the_variable(hide_the_password(error));
+    if !of_check || !error.use_stderr() {
+        error.exit();
+    }
+    // As clap does: where standard error is closed nobody wants to know.
+    let _ = check::hide_the_token(error).print();
+    std::process::exit(check::USAGE.into())
 }
 
 /// The parser. `--help` doesn't show the values of environment variables: it reads the same everywhere.
@@ -103,12 +149,15 @@ fn command() -> Command {
 }
 
 /// Does what the command line asks for.
-pub fn execute(cli: Cli) -> Result<(), Error> {
+pub fn execute(cli: Cli) -> Result<ExitCode, Error> {
     match cli.command {
-        Task::Run(options) => run::run(*options),
-        Task::Crds(options) => crds::crds(&options),
-        Task::Completions(options) => completions::completions(&options, command()),
+        Task::Run(options) => run::run(*options)?,
+        Task::Check(options) => return Ok(check::check(*options)?),
+        Task::Scopes(options) => scopes::scopes(&options)?,
+        Task::Crds(options) => crds::crds(&options)?,
+        Task::Completions(options) => completions::completions(&options, command())?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Takes user and password out of a refused URL: standard error is often kept for long.

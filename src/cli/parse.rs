@@ -5,9 +5,16 @@ use std::{
     num::{NonZeroU16, NonZeroU32},
 };
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use jiff::Timestamp;
 use url::{Host, ParseError, Url};
 
-use crate::domain::ownership::{BadOwnerId, OwnerId};
+use crate::domain::{
+    expiry,
+    ownership::{BadOwnerId, OwnerId},
+    scopes::{Scope, UseCase},
+    workspaces,
+};
 
 /// The most reconciles at once; beyond it more memory is used and nothing gets faster.
 const CONCURRENCY_MAX: u16 = 256;
@@ -55,6 +62,42 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
 /// An owner id.
 pub(super) fn owner_id(text: &str) -> Result<OwnerId, BadOwnerId> {
     OwnerId::new(text.trim())
+}
+
+/// The word of a use case, in any case.
+pub(super) fn use_case() -> impl TypedValueParser<Value = UseCase> {
+    let names = UseCase::ALL.map(|case| PossibleValue::new(case.as_str()).help(case.purpose()));
+    PossibleValuesParser::new(names).try_map(|word| {
+        let named = UseCase::ALL.into_iter().find(|case| case.as_str().eq_ignore_ascii_case(&word));
+        named.ok_or("is no use case")
+    })
+}
+
+/// A scope by its full name.
+pub(super) fn scope(text: &str) -> Result<Scope, String> {
+    Scope::parse(text).filter(|scope| scope.as_str().contains(':')).ok_or_else(|| {
+        "must be the full name of a scope, such as read:issue:bitbucket; separate several by commas".to_owned()
+    })
+}
+
+/// The slug of a workspace.
+pub(super) fn workspace(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let example = "such as hanzo-payments in bitbucket.org/hanzo-payments; separate several by commas";
+    if workspaces::is_slug(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("must be the slug of a workspace, in lower case, {example}"))
+    }
+}
+
+/// When a token ends.
+pub(super) fn expiry(text: &str) -> Result<Timestamp, String> {
+    expiry::parse(text).ok_or_else(|| {
+        "must be a date such as 2027-03-01, or an RFC 3339 time such as 2027-03-01T12:00:00Z; a date is 00:00 UTC of \
+         that day"
+            .to_owned()
+    })
 }
 
 /// An address to listen on.
@@ -150,6 +193,16 @@ mod tests {
         for bad in ["", "Team", "a_b", "a.b", "-a", "a-", "ä", &"x".repeat(64), "a b"] {
             assert!(namespace(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_wanted_of_a_token_is_written_as_in_a_spec() {
+        assert_eq!(scope("read:issue").as_ref().map(Scope::as_str), Ok("read:issue:bitbucket"));
+        assert!(["", "issue", "read issue", "read:issue;"].iter().all(|bad| scope(bad).is_err()));
+        assert_eq!(workspace(" hanzo-payments ").as_deref(), Ok("hanzo-payments"));
+        assert!(["", "Hanzo", "bitbucket.org/hanzo"].iter().all(|bad| workspace(bad).is_err()));
+        assert!(expiry("2027-03-01").is_ok() && expiry("2027-03-01T12:00:00+02:00").is_ok());
+        assert!(["", "01.03.2027", "2027-02-30", "in a year"].iter().all(|bad| expiry(bad).is_err()));
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod limit;
 pub mod login;
 pub mod names;
 pub mod ownership;
+pub mod place;
 pub mod plan;
 pub mod schedule;
 pub mod scopes;

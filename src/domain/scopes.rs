@@ -13,7 +13,7 @@ const SCOPE_MAX: usize = 100;
 const SCOPES_MAX: usize = 200;
 
 /// A scope by its full name, such as `read:user:bitbucket`. Names that nobody knows yet are scopes too.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct Scope(String);
 
 impl Scope {
@@ -90,13 +90,27 @@ impl UseCase {
         }
     }
 
+    /// What it is for, as a clause.
+    pub const fn purpose(self) -> &'static str {
+        match self {
+            Self::SecretScanning => "the KMS looks for leaked secrets in repositories",
+            Self::SecretSync => "the KMS writes secrets into pipelines",
+            Self::CodeReview => "code review tools such as Kody read and comment",
+        }
+    }
+
+    /// The scopes it needs.
+    pub fn scopes(self) -> BTreeSet<Scope> {
+        self.needs().iter().map(|short| Scope(format!("{short}{SUFFIX}"))).collect()
+    }
+
     /// The use case of that word.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|case| case.as_str() == word)
     }
 
     /// The scopes it needs, without their suffix; from the KMS's and Kody's own documents.
-    pub const fn needs(self) -> &'static [&'static str] {
+    const fn needs(self) -> &'static [&'static str] {
         match self {
             Self::SecretScanning => {
                 &["read:workspace", "read:user", "read:webhook", "write:webhook", "delete:webhook", "read:repository"]
@@ -130,7 +144,7 @@ impl UseCase {
 
 /// Everything that use cases and additional scopes ask for, `read:user:bitbucket` always among it.
 pub fn required(use_cases: &[UseCase], additional: &[Scope]) -> BTreeSet<Scope> {
-    let of_uses = use_cases.iter().flat_map(|case| case.needs()).map(|short| Scope(format!("{short}{SUFFIX}")));
+    let of_uses = use_cases.iter().flat_map(|case| case.scopes());
     of_uses.chain(additional.iter().cloned()).chain([Scope::read_user()]).collect()
 }
 

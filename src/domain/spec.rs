@@ -178,7 +178,7 @@ pub enum SpecProblem {
 /// How often all is verified again where the spec doesn't say.
 pub const DEFAULT_INTERVAL: Span = Span::from_secs(3_600);
 /// When to warn where the spec doesn't say.
-const DEFAULT_WARN_BEFORE: [Span; 5] =
+pub const DEFAULT_WARN_BEFORE: [Span; 5] =
     [Span::from_days(30), Span::from_days(14), Span::from_days(7), Span::from_days(3), Span::from_days(1)];
 
 /// Validates a spec; `object` is metadata.name, the default of the connection's name.

@@ -63,6 +63,17 @@ pub struct Account {
     pub display_name: Option<String>,
 }
 
+impl Account {
+    /// What people call it: the user name, and in brackets the name as people see it where that is another.
+    pub fn named(&self) -> Option<String> {
+        match (&self.username, &self.display_name) {
+            (Some(name), Some(shown)) if name != shown => Some(format!("{name} ({shown})")),
+            (Some(name), _) | (None, Some(name)) => Some(name.clone()),
+            (None, None) => None,
+        }
+    }
+}
+
 /// Why a token is refused. Each has one cause and one next step for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
