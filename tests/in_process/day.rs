@@ -228,5 +228,9 @@ async fn rotate(world: &World, table: &mut String) {
     };
     let first = world.until("the first has the new token", MINUTE, |world| rotated(world) > 0).await;
     let all = world.until("all have the new token", HOUR, |world| rotated(world) == sharers).await;
-    let _ = writeln!(table, "     a rotated token: in the first connection after {first:?}, in all {sharers} after {:?}", first + all);
+    let _ = writeln!(
+        table,
+        "     a rotated token: in the first connection after {first:?}, in all {sharers} after {:?}",
+        first + all
+    );
 }
