@@ -111,7 +111,8 @@ fn kms(error: &KmsError) -> (&'static str, Judgement) {
 fn expiry(declared: Option<&str>) -> (&'static str, Judgement) {
     let today = "2026-03-01T00:00:00Z".parse().expect("a time");
     let expiry = expiry::determine(Declared { secret: declared, ..Declared::default() }, today);
-    let advice = Advice { secret: "bitbucket-token", contact: None };
+    let spec = spec();
+    let advice = Advice { place: (&spec.secret).into(), contact: None };
     (types::EXPIRING_SOON, expiry::outlook(expiry, &[Span::from_days(30)], today, &advice).judgement)
 }
 

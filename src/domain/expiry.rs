@@ -7,6 +7,7 @@ use jiff::{Timestamp, civil, tz::TimeZone};
 use super::{
     conditions::{Judgement, Reason},
     duration::Span,
+    place::{Place, capitalized},
 };
 
 /// Atlassian's limit: a token ends at most a year after it was made.
@@ -41,16 +42,6 @@ impl ExpirySource {
     /// The source of that word.
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Secret, Self::Annotation, Self::Spec, Self::Inferred].into_iter().find(|source| source.as_str() == word)
-    }
-
-    /// The place where people find it.
-    const fn place(self) -> &'static str {
-        match self {
-            Self::Secret => "the Secret's expiry key",
-            Self::Annotation => "the Secret's annotation connections.kms.hanzo.ai/expires-at",
-            Self::Spec => "spec.expiry.notAfter",
-            Self::Inferred => "Atlassian's limit of a year",
-        }
     }
 }
 
@@ -140,7 +131,7 @@ pub fn outlook(expiry: Expiry, thresholds: &[Span], now: Timestamp, advice: &Adv
         Expiry::Unreadable(source) => {
             let message = format!(
                 "{} holds no date that can be read; write a date such as 2027-03-01 or an RFC 3339 time such as 2027-03-01T12:00:00Z. Until then nobody is warned before the token ends.",
-                capitalized(source.place())
+                capitalized(advice.place.expiry(source))
             );
             return Outlook {
                 judgement: Judgement::new(Reason::ExpiryInvalid, message),
@@ -158,7 +149,7 @@ pub fn outlook(expiry: Expiry, thresholds: &[Span], now: Timestamp, advice: &Adv
     let judgement = if ended {
         let message = format!(
             "The token was declared to end on {date} ({}). {}, or correct the date if the token still works.",
-            source.place(),
+            advice.place.expiry(source),
             advice.renew()
         );
         Judgement::new(Reason::Expired, message)
@@ -166,15 +157,16 @@ pub fn outlook(expiry: Expiry, thresholds: &[Span], now: Timestamp, advice: &Adv
         let by = if source == ExpirySource::Inferred { "ends by" } else { "ends on" };
         Judgement::new(
             Reason::WarningWindow,
-            format!("The token {by} {date} ({}). {}.", source.place(), advice.renew()),
+            format!("The token {by} {date} ({}). {}.", advice.place.expiry(source), advice.renew()),
         )
     } else {
         let message = match source {
             ExpirySource::Inferred => format!(
-                "The token ends by {date} at the latest ({}). Declare the real date in the Secret's expiry key to be warned in time.",
-                source.place()
+                "The token ends by {date} at the latest ({}). {} to be warned in time.",
+                advice.place.expiry(source),
+                advice.place.declare_expiry()
             ),
-            _ => format!("The token ends on {date} ({}).", source.place()),
+            _ => format!("The token ends on {date} ({}).", advice.place.expiry(source)),
         };
         Judgement::new(Reason::OutsideWindow, message)
     };
@@ -184,20 +176,28 @@ pub fn outlook(expiry: Expiry, thresholds: &[Span], now: Timestamp, advice: &Adv
 /// What is needed to tell a person how to renew a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advice<'a> {
-    /// Name of the Secret.
-    pub secret: &'a str,
+    /// Where the token and its end are written down.
+    pub place: Place<'a>,
     /// Who must act.
     pub contact: Option<&'a str>,
 }
 
 impl Advice<'_> {
     fn renew(&self) -> String {
-        let who = self.contact.map(|contact| format!("{contact}: ")).unwrap_or_default();
+        let begin = self.contact.map_or_else(|| "Create".to_owned(), |contact| format!("{contact}: create"));
         format!(
-            "{who}create a new API token with the same scopes at id.atlassian.com (Security, API tokens, Create API token with scopes) and put it with its date into Secret {}",
-            self.secret
+            "{begin} a new API token with the same scopes at id.atlassian.com (Security, API tokens, Create API token with scopes) and {}",
+            self.place.take_with_date()
         )
     }
+}
+
+/// What to say of a declared end that is [implausible](Expiry::implausible).
+pub fn implausible(at: Timestamp) -> String {
+    format!(
+        "The declared end of the token, {}, is more than a year ahead; Atlassian lets no API token live that long. Look the date up at id.atlassian.com (Security, API tokens) and correct it, or nobody is warned in time.",
+        day(at)
+    )
 }
 
 /// When people are warned first of an end, so long before it.
@@ -220,16 +220,11 @@ fn later(at: Timestamp, span: Span) -> Timestamp {
     at.checked_add(span.signed()).unwrap_or(Timestamp::MAX)
 }
 
-fn capitalized(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ADVICE: Advice<'_> = Advice { secret: "bitbucket-token", contact: Some("#team-a") };
+    const ADVICE: Advice<'_> = Advice { place: Place::CommandLine, contact: Some("#team-a") };
 
     fn time(text: &str) -> Timestamp {
         text.parse().expect("a time")
@@ -284,6 +279,20 @@ mod tests {
             assert_eq!(outlook.judgement.reason, reason, "{now}");
             assert_eq!(outlook.passed, passed.map(Span::from_days), "{now}");
             assert_eq!(outlook.changes_at, changes_at.map(time), "{now}");
+        }
+    }
+
+    #[test]
+    fn whoever_must_act_is_addressed() {
+        let expiry = Expiry::At(time("2027-03-01T00:00:00Z"), ExpirySource::Secret);
+        for (now, contact, words) in [
+            ("2027-02-28T00:00:00Z", Some("#team-a"), "(--expires-at). #team-a: create a new API token"),
+            ("2027-02-28T00:00:00Z", None, "(--expires-at). Create a new API token"),
+            ("2027-03-02T00:00:00Z", None, "(--expires-at). Create a new API token"),
+        ] {
+            let advice = Advice { contact, ..ADVICE };
+            let message = outlook(expiry, &[Span::from_days(30)], time(now), &advice).judgement.message;
+            assert!(message.contains(words), "{message}");
         }
     }
 

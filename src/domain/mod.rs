@@ -15,6 +15,7 @@ pub mod instance;
 pub mod limit;
 pub mod login;
 pub mod ownership;
+pub mod place;
 pub mod plan;
 pub mod schedule;
 pub mod scopes;

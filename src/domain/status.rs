@@ -326,7 +326,7 @@ fn expiry_of(status: &BitbucketConnectionStatus, pass: &Pass<'_>) -> Option<Expi
 
 fn outlook(expiry: Option<Expiry>, pass: &Pass<'_>) -> Option<Outlook> {
     expiry.zip(pass.spec).map(|(expiry, spec)| {
-        let advice = Advice { secret: &spec.secret.name, contact: spec.contact.as_deref() };
+        let advice = Advice { place: (&spec.secret).into(), contact: spec.contact.as_deref() };
         expiry::outlook(expiry, &spec.warn_before, pass.now, &advice)
     })
 }
@@ -458,7 +458,7 @@ fn expiry_events(
         events.push(Announcement::new(
             EventReason::ExpiryImplausible,
             format!("{id} {date}"),
-            format!("The declared end of the token, {date}, is more than a year ahead; Atlassian lets no API token live that long. Look the date up at id.atlassian.com (Security, API tokens) and correct it, or nobody is warned in time."),
+            expiry.time().map(expiry::implausible).unwrap_or_default(),
         ));
     }
     let declared = matches!(expiry, Expiry::At(_, source) if source != ExpirySource::Inferred);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
+    place::Place,
     scopes::Scope,
     verdict::{Accepted, NoVerdict, Reach},
 };
@@ -37,14 +38,18 @@ pub enum Compared {
 }
 
 /// Compares reach with the wanted workspaces.
-pub fn compare(wanted: &BTreeSet<String>, accepted: &Accepted) -> Compared {
+pub fn compare(wanted: &BTreeSet<String>, accepted: &Accepted, place: Place<'_>) -> Compared {
     if wanted.is_empty() {
         return Compared::Reached;
     }
     match &accepted.reach {
         Reach::Known(reached) => {
             let missing: Vec<_> = wanted.difference(reached).map(String::as_str).collect();
-            if missing.is_empty() { Compared::Reached } else { Compared::Missing(missing_text(&missing, reached)) }
+            if missing.is_empty() {
+                Compared::Reached
+            } else {
+                Compared::Missing(missing_text(&missing, reached, place))
+            }
         }
         // A scope that is missing says so already, under its own reason.
         Reach::NotAsked => Compared::Unknown("it may not be asked without read:workspace:bitbucket".to_owned()),
@@ -59,7 +64,7 @@ pub fn compare(wanted: &BTreeSet<String>, accepted: &Accepted) -> Compared {
     }
 }
 
-fn missing_text(missing: &[&str], reached: &BTreeSet<String>) -> String {
+fn missing_text(missing: &[&str], reached: &BTreeSet<String>, place: Place<'_>) -> String {
     let (which, there) = match missing {
         [one] => (format!("the workspace {one}"), "there"),
         several => (format!("the workspaces {}", several.join(", ")), "to each"),
@@ -68,10 +73,14 @@ fn missing_text(missing: &[&str], reached: &BTreeSet<String>) -> String {
     let reaches = match (named.is_empty(), reached.len() > NAMED_MAX) {
         (true, _) => "no workspace at all".to_owned(),
         (false, false) => format!("only {}", named.join(", ")),
-        (false, true) => format!("{} and more (see status.workspaces)", named.join(", ")),
+        (false, true) => {
+            let see = place.all_workspaces().map(|there| format!(" (see {there})")).unwrap_or_default();
+            format!("{} and more{see}", named.join(", "))
+        }
     };
     format!(
-        "The token doesn't reach {which}; it reaches {reaches}. Have its account invited {there}, or correct spec.workspaces. A token that was limited to one workspace when it was made reaches no other: then make another."
+        "The token doesn't reach {which}; it reaches {reaches}. Have its account invited {there}, or correct {}. A token that was limited to one workspace when it was made reaches no other: then make another.",
+        place.workspaces()
     )
 }
 
@@ -123,9 +132,12 @@ mod tests {
             (slugs(&["a"]), unknown(NoVerdict::Forbidden), Unknown("HTTP 403".to_owned())),
         ];
         for (wanted, accepted, expected) in table {
-            assert_eq!(compare(&wanted, &accepted), expected, "{wanted:?} {accepted:?}");
+            assert_eq!(compare(&wanted, &accepted, Place::CommandLine), expected, "{wanted:?} {accepted:?}");
         }
-        assert!(matches!(compare(&slugs(&["a"]), &accepted(Reach::NotAsked)), Unknown(_)), "never taken for reached");
+        assert!(
+            matches!(compare(&slugs(&["a"]), &accepted(Reach::NotAsked), Place::CommandLine), Unknown(_)),
+            "never taken for reached"
+        );
     }
 
     #[test]
@@ -142,14 +154,12 @@ mod tests {
                 slugs(&["b"]),
                 "the workspaces a, c; it reaches only b. Have its account invited to each",
             ),
-            (
-                slugs(&["a"]),
-                many.clone(),
-                "it reaches w10, w11, w12, w13, w14, w15, w16, w17, w18, w19 and more (see status",
-            ),
+            (slugs(&["a"]), many.clone(), "it reaches w10, w11, w12, w13, w14, w15, w16, w17, w18, w19 and more. Have"),
         ];
         for (wanted, reached, words) in table {
-            let Compared::Missing(text) = compare(&wanted, &accepted(Reach::Known(reached))) else { panic!("{words}") };
+            let Compared::Missing(text) = compare(&wanted, &accepted(Reach::Known(reached)), Place::CommandLine) else {
+                panic!("{words}")
+            };
             assert!(text.contains(words), "{text}");
         }
     }
