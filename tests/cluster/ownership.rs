@@ -35,7 +35,7 @@ async fn a_connection_without_our_mark_is_left_alone_until_it_bears_it_again() {
         (Some("Taken over by hand".to_owned()), "OwnershipMarkMissing", mark(&ours)),
         (None, "OwnershipMarkMissing", mark(&ours)),
         (Some(format!("{} moved", mark(&ours))), "OwnershipMarkMissing", mark(&ours)),
-        (Some(format!("Theirs {ANOTHER}")), "OwnedByAnother", "delete this one".to_owned()),
+        (Some(format!("Theirs {ANOTHER}")), "OwnedByAnother", "delete this object".to_owned()),
     ];
     for (at, (description, reason, words)) in table.into_iter().enumerate() {
         world.kms.edit(&ours.id, |row| row.description.clone_from(&description));
