@@ -217,7 +217,7 @@ async fn find<K: Instance>(
     let others = context.secrets.read(&target, &(namespace.to_owned(), name.clone()), version.as_deref());
     others.iter().for_each(|other| context.triggers.look(other));
     let (Some(secret), Some(version)) = (secret, version) else {
-        return Ok(Found::Nothing(InstanceJudgement::no_secret(login.method, name, namespace)));
+        return Ok(Found::Nothing(InstanceJudgement::no_secret(login.method, values, name, namespace)));
     };
     let mut proof = Vec::new();
     for value in values {

@@ -4,7 +4,7 @@ use super::{
     conditions::{Judgement, Reason},
     connection::KmsScope,
     grants::Denied,
-    spec::InstanceRef,
+    spec::{InstanceKind, InstanceRef},
 };
 
 /// There is no such instance.
@@ -12,7 +12,11 @@ pub fn no_instance(instance: &InstanceRef) -> Judgement {
     Judgement::new(
         Reason::KmsRefNotFound,
         format!(
-            "There is no {instance}. Create it, or name another in spec.kmsRef of a new object; it is picked up at once."
+            "There is no {instance}{}. Create it, which is picked up at once, or create this object anew with another in spec.kmsRef.",
+            match instance.kind {
+                InstanceKind::Namespaced => " in this namespace",
+                InstanceKind::Cluster => "",
+            }
         ),
     )
 }
@@ -36,12 +40,18 @@ pub fn denied(denied: Denied, instance: &InstanceRef, namespace: &str, scope: &K
                 "{instance} doesn't let this namespace use it. Ask whoever runs it for a grant that selects namespace {namespace}."
             ),
         ),
-        Denied::Scope => Judgement::new(
-            Reason::ProjectNotAllowed,
-            format!(
-                "{instance} lets this namespace use it, but not for {scope}. Ask whoever runs it for a grant, or correct the project in a new object."
-            ),
-        ),
+        Denied::Scope => {
+            let (grant, other) = match scope {
+                KmsScope::Project(_) => ("that names the project", "another projectId"),
+                KmsScope::Organization => ("with organizationScope: true", "a projectId"),
+            };
+            Judgement::new(
+                Reason::ProjectNotAllowed,
+                format!(
+                    "{instance} lets this namespace use it, but not for {scope}. Ask whoever runs it for a grant {grant}, or create this object anew with {other}."
+                ),
+            )
+        }
     }
 }
 
@@ -57,6 +67,8 @@ pub fn instance_gone(instance: &InstanceRef) -> Judgement {
 pub fn no_longer_served(instance: &InstanceRef) -> Judgement {
     Judgement::new(
         Reason::KmsRefNotAllowed,
-        format!("{instance}, through which it was made, doesn't serve since the operator serves some namespaces only."),
+        format!(
+            "{instance}, through which it was made, can't be used since the operator serves some namespaces only. Have it serve all namespaces until this object is gone."
+        ),
     )
 }

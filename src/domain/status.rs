@@ -151,7 +151,7 @@ pub fn report(pass: &Pass<'_>) -> Report {
 fn children(pass: &Pass<'_>, expired: bool) -> Children {
     let recorded = |kind: &str| {
         conditions::recorded(&pass.before.conditions, kind)
-            .unwrap_or_else(|| Judgement::not_evaluated("nobody has looked yet"))
+            .unwrap_or_else(|| Judgement::not_evaluated("nobody has looked at this object yet"))
     };
     let Some(findings) = &pass.findings else {
         return Children {
@@ -335,7 +335,7 @@ fn expiring_soon(outlook: Option<&Outlook>, before: &[Condition]) -> Judgement {
     match outlook {
         Some(outlook) => outlook.judgement.clone(),
         None => conditions::recorded(before, types::EXPIRING_SOON)
-            .unwrap_or_else(|| Judgement::not_evaluated("the expiry is judged once there is a token")),
+            .unwrap_or_else(|| Judgement::not_evaluated("the end of the token is judged once the Secret holds one")),
     }
 }
 
@@ -392,7 +392,7 @@ fn intents(pass: &Pass<'_>, status: &BitbucketConnectionStatus) -> Vec<Announcem
             EventReason::ConnectionRetained,
             id,
             format!(
-                "The connection {name} stays in the KMS. Its description could not be changed there, so it still bears the mark of this object."
+                "The connection {name} stays in the KMS. Its description could not be changed there, so it still bears the mark of this object; remove the mark there before another object or cluster adopts it."
             ),
         ),
         Intent::LeftAsItIs { connection: Some(Identity { id, name }), policy } => Announcement::new(
@@ -414,7 +414,9 @@ fn intents(pass: &Pass<'_>, status: &BitbucketConnectionStatus) -> Vec<Announcem
         Intent::LeftAlone(Identity { id, name }) => Announcement::new(
             EventReason::OwnershipMarkMissing,
             id,
-            format!("The connection {name} in the KMS no longer bears the mark of this object, so it was left alone."),
+            format!(
+                "The connection {name} in the KMS no longer bears the mark of this object, so it was left alone. Delete it there if nobody needs it."
+            ),
         ),
     };
     findings.tells.iter().map(one).collect()
