@@ -17,8 +17,8 @@ const NAMESPACE: &str = "team-a";
 
 fn host_problems() -> Vec<(&'static str, HostProblem)> {
     vec![
-        ("a host that is none", HostProblem::NotAHost),
         ("a host that isn't allowed", HostProblem::NotAllowed),
+        ("a host that is none", HostProblem::NotAHost),
         ("http", HostProblem::Insecure),
     ]
 }

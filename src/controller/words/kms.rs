@@ -60,7 +60,7 @@ fn denials() -> Vec<(&'static str, Denied)> {
     vec![("no grant", Denied::Namespace), ("no grant for the project", Denied::Scope)]
 }
 
-/// What the KMS can answer to a request.
+/// What the KMS can answer to a request; of a reason the usual case comes first.
 fn errors_of_kms() -> Vec<(&'static str, KmsError)> {
     vec![
         (
@@ -68,6 +68,7 @@ fn errors_of_kms() -> Vec<(&'static str, KmsError)> {
             KmsError::Login(LoginError::InvalidCredentials { method: AuthMethod::Universal }),
         ),
         ("no right", KmsError::PermissionDenied { action: "create".to_owned() }),
+        ("an outage of the KMS", KmsError::Unavailable { what: "HTTP 503".to_owned() }),
         ("a connection that went away", KmsError::NotFound),
         ("a name that is taken, found out late", KmsError::NameTaken),
         ("an unknown project", KmsError::UnknownProject),
@@ -78,7 +79,6 @@ fn errors_of_kms() -> Vec<(&'static str, KmsError)> {
         ("no app connections", KmsError::NotOffered),
         ("the KMS's limit", KmsError::RateLimited { retry_after: None }),
         ("our own limit for the KMS", KmsError::NotYet { wait: Duration::from_secs(60) }),
-        ("an outage of the KMS", KmsError::Unavailable { what: "HTTP 503".to_owned() }),
         ("words of the KMS", KmsError::Rejected { status: 422, message: "name: Must be slug friendly".to_owned() }),
     ]
 }
@@ -144,7 +144,7 @@ pub fn synced() -> Vec<Example> {
         denials().into_iter().map(|(case, denied)| (case, access::denied(denied, &cluster, "team-a", &project())));
     let of_kms = errors_of_kms().into_iter().map(|(case, error)| (case, errors::synced(&error, &cluster, &project())));
     let of_remote = remotes().into_iter().map(|(case, remote)| (case, planned(&spec(), &good(), &remote)));
-    let all = of_spec.chain(denied).chain(of_kms).chain(of_remote).chain(others(&cluster, &own)).chain(deletions());
+    let all = of_spec.chain(denied).chain(of_remote).chain(of_kms).chain(others(&cluster, &own)).chain(deletions());
     judged(types::SYNCED, all.collect())
 }
 

@@ -8,6 +8,7 @@ mod events;
 mod instances;
 mod kms;
 mod messages;
+mod page;
 mod ready;
 mod token;
 

@@ -122,9 +122,9 @@ impl Reason {
                 "Have a workspace administrator add the addresses of the cluster and of the KMS.",
             ),
             Self::RateLimited => about(
-                "Bitbucket (CredentialsValid) or the KMS (Synced) takes no more requests for now.",
-                "Others use the same account of Bitbucket, or the same KMS; both count all requests together.",
-                "Nothing; it goes on when they allow. A Bitbucket account of its own keeps others from using its limit up.",
+                "Bitbucket (CredentialsValid) or the KMS (Synced) takes no more requests for now, or it isn't this object's turn.",
+                "Others use the same account of Bitbucket, or the same KMS; or the operator keeps within the limits of its flags.",
+                "Nothing; it goes on by itself. A Bitbucket account of its own keeps others from using its limit up.",
             ),
             Self::AllGranted => About::good(
                 "The token has exactly the scopes that it needs, and reaches the workspaces of `spec.workspaces`.",

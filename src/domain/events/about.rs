@@ -14,7 +14,9 @@ impl EventReason {
             Self::CredentialsRotated => "A new token replaced the old one in the KMS; the old one can be revoked.",
             Self::DriftCorrected => "Somebody had changed or deleted the connection in the KMS; it is put back.",
             Self::Recovered => "The object is Ready again after something that a person had to mend, or a long outage.",
-            Self::TokenExpiring => "Once for each duration of `spec.expiry.warnBefore` and each token.",
+            Self::TokenExpiring => {
+                "Once for each duration of `spec.expiry.warnBefore` and each token; a warning under 30 days."
+            }
             Self::TokenExpired => "The declared end has passed, or Bitbucket refuses the token after it.",
             Self::ExpiryNotUpdated => "The token changed, and its declared end didn't.",
             Self::ExpiryImplausible => "The declared end is more than a year ahead.",
