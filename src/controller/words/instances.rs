@@ -34,11 +34,11 @@ fn no_proofs() -> Vec<(&'static str, NoProof)> {
     ]
 }
 
+/// Why a login fails; of a reason the usual case comes first.
 fn login_errors() -> Vec<(&'static str, LoginError)> {
     let unavailable = |what: &str| LoginError::Unavailable { what: what.to_owned() };
     let (method, message) = (AuthMethod::Universal, "Access denied from this address.".to_owned());
-    let mut all: Vec<_> = no_proofs().into_iter().map(|(case, proof)| (case, LoginError::NoProof(proof))).collect();
-    all.extend(AuthMethod::ALL.map(|method| {
+    let refused = AuthMethod::ALL.map(|method| {
         let case = match method {
             AuthMethod::Universal => "a refused client secret",
             AuthMethod::Token => "a refused access token",
@@ -48,8 +48,9 @@ fn login_errors() -> Vec<(&'static str, LoginError)> {
             AuthMethod::Oidc => "a refused token of a ServiceAccount, by OIDC",
         };
         (case, LoginError::InvalidCredentials { method })
-    }));
-    all.extend([
+    });
+    let others = [
+        ("no answer to a login", unavailable("HTTP 503")),
         ("words of the KMS about a login", LoginError::Refused { method, message: message.clone() }),
         ("a client secret past its end", LoginError::SecretExpired),
         ("a client secret without uses", LoginError::UsageLimitReached),
@@ -58,9 +59,9 @@ fn login_errors() -> Vec<(&'static str, LoginError)> {
         ("a limit of logins", LoginError::RateLimited { retry_after: None }),
         ("no KMS", LoginError::NotOffered),
         ("a certificate that isn't trusted", unavailable(CERTIFICATE_NOT_TRUSTED)),
-        ("no answer to a login", unavailable("HTTP 503")),
-    ]);
-    all
+    ];
+    let unproven = no_proofs().into_iter().map(|(case, proof)| (case, LoginError::NoProof(proof)));
+    refused.into_iter().chain(others).chain(unproven).collect()
 }
 
 /// What the Secret of an instance can lack, by method and value.
@@ -88,11 +89,11 @@ fn secrets() -> Vec<(&'static str, InstanceJudgement)> {
 
 /// All that instances say.
 pub fn all() -> Vec<Example> {
-    let ready =
-        [("a login that went well", InstanceJudgement::authenticated()), ("no method", InstanceJudgement::no_method())];
     let hosts = host_problems().into_iter().map(|(case, problem)| (case, InstanceJudgement::host(problem)));
     let logins = login_errors().into_iter().map(|(case, error)| (case, errors::login(&error)));
-    let ready = ready.into_iter().chain(secrets()).chain(logins).chain(hosts);
+    let ready = [("a login that went well", InstanceJudgement::authenticated())].into_iter();
+    let no_method = [("no method", InstanceJudgement::no_method())];
+    let ready = ready.chain(secrets()).chain(logins).chain(hosts).chain(no_method);
     let ready = ready.map(|(case, judgement)| Example::new(case, types::READY, &judgement));
     let names = vec!["payments", "web"];
     let waiting = [

@@ -185,7 +185,7 @@ impl Reason {
                 "Ask whoever runs the instance for such a grant, or set another `spec.connectionName`.",
             ),
             Self::KmsInstanceNotReady => about(
-                "The instance is there, but can't be used, and a person must see to it.",
+                "The instance is there, but can't be used before somebody sees to it.",
                 "Its condition Ready says why; often a client secret that was revoked or has expired.",
                 "Its owner cures the instance; all objects that use it go on by themselves.",
             ),
@@ -280,7 +280,7 @@ impl Reason {
             ),
             Self::WarningWindow => about(
                 "The token ends soon. Ready is not touched by this.",
-                "The first duration of `spec.expiry.warnBefore` has begun.",
+                "It is nearer than the longest duration of `spec.expiry.warnBefore`.",
                 "Create a new token with the same scopes, and put it into the Secret together with its date.",
             ),
             Self::Expired => about(
