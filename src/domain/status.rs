@@ -13,7 +13,7 @@ use super::{
     scopes::Scope,
     spec::ConnectionSpec,
     token::{self, Token},
-    verdict::Reach,
+    verdict::{Reach, Refusal, Verdict},
     workspaces,
 };
 use crate::api::{
@@ -261,14 +261,17 @@ fn token_status(before: Option<&TokenStatus>, findings: &Findings<'_>, now: Time
 }
 
 fn account_status(token: Option<&Token>, before: Option<&AccountStatus>) -> Option<AccountStatus> {
-    match token.and_then(Token::accepted).map(|accepted| accepted.account.as_ref()) {
-        Some(account) => account.map(|account| AccountStatus {
-            uuid: account.uuid.clone(),
-            username: account.username.clone(),
-            display_name: account.display_name.clone(),
-        }),
-        None => before.cloned(),
-    }
+    let account = match token {
+        Some(Token::Asked { verdict: Verdict::Accepted(accepted), .. }) => accepted.account.as_ref(),
+        // Whose it is tells what is wrong. The message says only that it is another's: it is repeated in many places.
+        Some(Token::Asked { verdict: Verdict::Refused(Refusal::WrongEmail(Some(account))), .. }) => Some(account),
+        _ => return before.cloned(),
+    };
+    account.map(|account| AccountStatus {
+        uuid: account.uuid.clone(),
+        username: account.username.clone(),
+        display_name: account.display_name.clone(),
+    })
 }
 
 fn scopes_status(

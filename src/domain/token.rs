@@ -171,10 +171,16 @@ fn refused(refusal: &Refusal, place: Place<'_>, expired: bool) -> Judgement {
             ),
         ),
         Refusal::WrongEmail(account) => {
-            let (of, whom) = owner(account.as_ref()).map_or_else(
-                || ("another account".to_owned(), "that account".to_owned()),
-                |name| (format!("the account {name}"), name),
-            );
+            let (of, whom) = match (place, owner(account.as_ref())) {
+                // Messages go on to events, logs and chats, so they name nobody; the status does.
+                (Place::Connection(_), Some(_)) => {
+                    ("another account (see status.account)".to_owned(), "that account".to_owned())
+                }
+                (Place::CommandLine, Some(name)) => (format!("the account {name}"), name),
+                (Place::Connection(_) | Place::CommandLine, None) => {
+                    ("another account".to_owned(), "that account".to_owned())
+                }
+            };
             Judgement::new(
                 Reason::CredentialsRejected,
                 format!(

@@ -39,7 +39,6 @@ fn refusals() -> Vec<(&'static str, Refusal)> {
         ("a dead token", Refusal::Dead),
         ("an unexplained refusal", Refusal::InvalidOrExpired),
         ("another account's token", account(Some("ada"), None)),
-        ("another account's token, with a name to show", account(Some("ada"), Some("Ada L."))),
         ("another account's token, without a name", Refusal::WrongEmail(None)),
         ("an alias", Refusal::NotARegisteredEmail),
         ("the wrong button", Refusal::NoBitbucketScopes),
