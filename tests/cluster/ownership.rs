@@ -238,7 +238,8 @@ async fn another_kms_behind_the_instance_is_not_written_to() {
     let old = world.kms.url();
     world.instance_with(json!({"host": other.url()})).await;
     let bbc = world.not_ready("payments", "KmsChanged").await;
-    assert_condition(&bbc, "Synced", "False", "KmsChanged", &["Nothing was written", "old host"]);
+    let way_back = format!("Set spec.host of the instance back to {old}");
+    assert_condition(&bbc, "Synced", "False", "KmsChanged", &["Nothing was written", &way_back]);
     assert_eq!(kstatus(&bbc), Kstatus::Failed);
     let host =
         |bbc: &BitbucketConnection| bbc.status.as_ref().and_then(|it| it.connection.as_ref()).map(|it| it.host.clone());
