@@ -48,7 +48,7 @@ pub struct UniversalAuth {
 pub struct UniversalSecretRef {
     /// Name of the Secret.
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new("size(self) > 0").message("secretRef.name must be the name of a Secret"))]
+    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("secretRef.name must be the name of a Secret"))]
     pub name: String,
     /// Key of the client id. Defaults to clientId.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,7 +75,7 @@ pub struct TokenAuth {
 pub struct TokenSecretRef {
     /// Name of the Secret.
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new("size(self) > 0").message("secretRef.name must be the name of a Secret"))]
+    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("secretRef.name must be the name of a Secret"))]
     pub name: String,
     /// Key of the access token. Defaults to token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,7 +101,7 @@ pub struct LdapAuth {
 pub struct LdapSecretRef {
     /// Name of the Secret.
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new("size(self) > 0").message("secretRef.name must be the name of a Secret"))]
+    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("secretRef.name must be the name of a Secret"))]
     pub name: String,
     /// Key of the user name. Defaults to username.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,7 +130,7 @@ pub struct JwtAuth {
 pub struct JwtSecretRef {
     /// Name of the Secret.
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new("size(self) > 0").message("secretRef.name must be the name of a Secret"))]
+    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("secretRef.name must be the name of a Secret"))]
     pub name: String,
     /// Key of the JWT. Defaults to jwt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,6 +162,6 @@ pub struct ServiceAccountAuth {
 pub struct ServiceAccountRef {
     /// Name of the ServiceAccount.
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("serviceAccountRef.name must be the name of a ServiceAccount"))]
+    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("serviceAccountRef.name must be the name of a ServiceAccount"))]
     pub name: String,
 }

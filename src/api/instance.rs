@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{Auth, schema};
+use super::{Auth, Tls, schema};
 
 /// A KMS server and the identity by which connections of this namespace reach it.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -54,6 +54,9 @@ pub struct KmsInstanceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::host")]
     pub host: Option<String>,
+    /// How the server proves itself, where its certificate comes from a CA that not every system trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
     /// How the operator logs in. Required.
     #[serde(default)]
     pub auth: Auth,
@@ -110,6 +113,9 @@ pub struct ClusterKmsInstanceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::host")]
     pub host: Option<String>,
+    /// How the server proves itself, where its certificate comes from a CA that not every system trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
     /// How the operator logs in. Required.
     #[serde(default)]
     pub auth: Auth,
@@ -117,10 +123,10 @@ pub struct ClusterKmsInstanceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::organization_slug")]
     pub organization_slug: Option<String>,
-    /// The namespace that holds the Secrets which auth refers to.
+    /// The namespace that holds what auth and tls refer to.
     #[schemars(length(max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(self) <= 63")
-        .message("namespace must be the name of the namespace that holds the Secret of auth"))]
+        .message("namespace must be the name of the namespace that holds what auth and tls refer to"))]
     pub namespace: String,
     /// Which namespaces may use this instance, and for what. Without a grant nobody may.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -170,4 +176,7 @@ pub struct InstanceStatus {
     /// The Secret (uid and resourceVersion) whose credentials the condition is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_version: Option<String>,
+    /// The ConfigMap or Secret (uid and resourceVersion) whose CAs the condition is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_version: Option<String>,
 }

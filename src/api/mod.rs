@@ -9,6 +9,7 @@ mod auth;
 mod connection;
 mod instance;
 mod schema;
+mod tls;
 
 pub use auth::{
     Auth, JwtAuth, JwtSecretRef, LdapAuth, LdapSecretRef, ServiceAccountAuth, ServiceAccountRef, TokenAuth,
@@ -20,6 +21,7 @@ pub use connection::{
 };
 pub use instance::{ClusterKmsInstance, ClusterKmsInstanceSpec, Grant, InstanceStatus, KmsInstance, KmsInstanceSpec};
 pub use schema::crds;
+pub use tls::{CaRef, Tls};
 
 /// The API group of all kinds.
 pub const GROUP: &str = "connections.kms.hanzo.ai";

@@ -112,15 +112,28 @@ pub(super) fn namespace_selector(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// CEL: the text is a name that an object can have (RFC 1123), and nothing that leads elsewhere as part of an address.
+pub(super) const OBJECT_NAME: &str =
+    "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')";
+
 /// A key of a Secret.
 pub(super) fn secret_key(_: &mut SchemaGenerator) -> Schema {
+    key_of("Secret")
+}
+
+/// A key of a ConfigMap or Secret.
+pub(super) fn ca_key(_: &mut SchemaGenerator) -> Schema {
+    key_of("ConfigMap or Secret")
+}
+
+fn key_of(what: &str) -> Schema {
+    let message = format!(
+        "must be the name of a key in the {what}: letters, digits, '-', '_' or '.'; leave it out for the default"
+    );
     json_schema!({
         "type": "string",
         "maxLength": 253,
-        "x-kubernetes-validations": [{
-            "rule": "self.matches('^[-._a-zA-Z0-9]+$')",
-            "message": "must be the name of a key in the Secret: letters, digits, '-', '_' or '.'; leave it out for the default",
-        }],
+        "x-kubernetes-validations": [{"rule": "self.matches('^[-._a-zA-Z0-9]+$')", "message": message}],
     })
 }
 

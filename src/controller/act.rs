@@ -83,7 +83,20 @@ pub async fn act(
         written,
         retry_after: verified.retry_after,
     };
-    if let (Remote::Ours(connection), true) = (&verified.remote, plan.holds) {
+    let ours = match &verified.remote {
+        Remote::Ours(connection) => Some(connection).filter(|_| plan.holds),
+        // On record until it is gone.
+        Remote::Misplaced(connection) => Some(connection),
+        Remote::Unreadable(_)
+        | Remote::Absent
+        | Remote::NotOurs(..)
+        | Remote::Ambiguous
+        | Remote::NameTaken
+        | Remote::Adoptable(_)
+        | Remote::HostChanged
+        | Remote::NoProjects => None,
+    };
+    if let Some(connection) = ours {
         outcome.connection = describe(connection, recorded.as_ref(), false, observed, verified)
             .map(|found| plan.record(recorded.as_ref(), found));
     }
@@ -106,6 +119,10 @@ pub async fn act(
         }
         match write(step, turn.take(), observed, verified, context).await {
             Ok(None) => {}
+            Ok(Some((Some(made), _))) if is_misplaced(step, &made) => {
+                outcome.surprise = Some(Surprise::Misplaced(made));
+                return Ok(outcome);
+            }
             Ok(Some((connection, pushed))) => {
                 let before = outcome.connection.take();
                 outcome.connection = connection
@@ -146,7 +163,9 @@ async fn turn_to(
 ) -> Result<Option<WriteTurn>, KmsError> {
     let Ok(access) = &observed.access else { return Ok(None) };
     let priority = match step {
-        Step::Delete { .. } | Step::Update { credentials: true, .. } => Priority::First,
+        Step::Delete { .. } | Step::Update { credentials: true, .. } if observed.priority() == Priority::InTurn => {
+            Priority::First
+        }
         _ => observed.priority(),
     };
     if let (Some(credentials), true) = (&verified.credentials, step.pushes()) {
@@ -176,7 +195,8 @@ async fn write(
             kms.create(new, credentials, turn).await.map(|made| Some((Some(made), true)))
         }
         (Step::Adopt { id, seen, changes }, Some(credentials)) => {
-            let adopted = context.adoptions.adopt(kms, id, seen, changes, credentials, turn).await;
+            let Ok(spec) = &observed.spec else { return Ok(None) };
+            let adopted = context.adoptions.adopt(kms, &spec.scope, id, seen, changes, credentials, turn).await;
             adopted.map(|adopted| Some((Some(adopted), true)))
         }
         (Step::Update { id, changes, credentials }, found) => {
@@ -187,6 +207,11 @@ async fn write(
         (Step::Delete { id }, _) => kms.delete(id, turn).await.map(|()| Some((None, false))),
         (Step::AddFinalizer, _) | (Step::Create(_) | Step::Adopt { .. }, None) => Ok(None),
     }
+}
+
+/// Whether a new connection came out elsewhere than it was meant to be.
+fn is_misplaced(step: &Step, made: &KmsConnection) -> bool {
+    matches!(step, Step::Create(new) if plan::is_misplaced(made, &new.scope, None))
 }
 
 async fn failed(
@@ -207,6 +232,9 @@ async fn failed(
         // Only a deletion goes on without a valid spec.
         _ => Judgement::new(Reason::KmsRejected, format!("The KMS did not do it: {error}.")),
     };
+    if matches!(verified.remote, Remote::Misplaced(_)) {
+        outcome.synced = plan::left_behind(&outcome.synced);
+    }
     outcome.surprise = match step {
         Step::Create(_) | Step::Adopt { .. } if *error == KmsError::NameTaken => Some(Surprise::NameTaken),
         _ if observed.task == Task::Delete => Some(Surprise::Kept(outcome.synced.clone())),
@@ -239,7 +267,11 @@ fn describe(
     Some(ConnectionStatus {
         id: connection.id.clone(),
         name: connection.name.clone(),
-        project_id: connection.project_id.clone(),
+        // A server may cease to tell it; nothing is moved from a project to the organization.
+        project_id: connection.project_id.clone().or_else(|| {
+            let same = recorded.filter(|recorded| recorded.id == connection.id);
+            same.and_then(|recorded| recorded.project_id.clone())
+        }),
         org_id: connection.org_id.clone(),
         origin: origin.as_str().to_owned(),
         kms_ref: access.instance.to_string(),

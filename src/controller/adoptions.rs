@@ -10,7 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::{
     domain::{
-        connection::{Changes, KmsConnection},
+        connection::{Changes, KmsConnection, KmsScope},
         credential::Credentials,
         limit::Priority,
     },
@@ -28,6 +28,7 @@ impl Adoptions {
     pub async fn adopt(
         &self,
         kms: &Kms,
+        scope: &KmsScope,
         id: &str,
         seen: &str,
         changes: &Changes,
@@ -35,7 +36,7 @@ impl Adoptions {
         turn: WriteTurn,
     ) -> Result<KmsConnection, KmsError> {
         let _turn = self.turn(kms.host(), id).await;
-        match kms.connection(id, Priority::First).await? {
+        match kms.connection(scope, id, Priority::First).await? {
             Some(found) if found.description == seen => kms.update(id, changes, Some(credentials), turn).await,
             Some(_) => Err(KmsError::NameTaken),
             None => Err(KmsError::NotFound),

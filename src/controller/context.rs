@@ -12,7 +12,7 @@ use super::{
     instances::Instances,
     memory::Memory,
     namespaces::Namespaces,
-    secrets::SecretIndex,
+    sources::Sources,
     triggers::{InstanceKey, Triggers},
     users::Users,
     verdicts::Verdicts,
@@ -43,8 +43,8 @@ pub struct Context {
     pub verdicts: Verdicts,
     /// The KMS, through its instances.
     pub instances: Instances,
-    /// Versions of the Secrets that something refers to.
-    pub secrets: SecretIndex,
+    /// Versions of the Secrets and ConfigMaps that something refers to.
+    pub sources: Sources,
     /// Labels of namespaces; none where only some namespaces are served.
     pub namespaces: Namespaces,
     /// By which contents of Secrets are compared.

@@ -87,8 +87,9 @@ pub fn synced(error: &KmsError, instance: &InstanceRef, scope: &KmsScope) -> Jud
         KmsError::Rejected { status, message } => Judgement::new(
             Reason::KmsRejected,
             format!(
-                "The KMS refuses the request ({status}): {}. Change what it names in this object; if it is nothing that stands here, ask whoever runs {instance}.",
-                message.trim_end_matches('.')
+                "The KMS refused the request ({status}): {}. {}",
+                message.trim_end_matches('.'),
+                cure(*status, message, instance)
             ),
         ),
         KmsError::RateLimited { .. } => Judgement::new(
@@ -108,6 +109,16 @@ pub fn synced(error: &KmsError, instance: &InstanceRef, scope: &KmsScope) -> Jud
             "The connection went away in the KMS while it was being changed. It is looked up again by itself.",
         ),
         KmsError::Unavailable { what } => unavailable(instance, what),
+    }
+}
+
+/// What to do about a refusal, by its words. Those of a 422 are `field: message`.
+fn cure(status: u16, message: &str, instance: &InstanceRef) -> String {
+    let about_name = status == 422 && message.split("; ").any(|issue| issue.starts_with("name: "));
+    if about_name {
+        "Set spec.connectionName to a name that it takes: older servers allow 32 characters, newer ones 64.".to_owned()
+    } else {
+        format!("Change what it names in this object; if it is nothing that stands here, ask whoever runs {instance}.")
     }
 }
 
@@ -173,7 +184,7 @@ pub fn login(error: &LoginError) -> InstanceJudgement {
         ),
         LoginError::Unavailable { what } if what == CERTIFICATE_NOT_TRUSTED => InstanceJudgement::new(
             TlsFailed,
-            "The certificate of the KMS is not trusted: it has expired, is for another name, or comes from a CA that the operator doesn't know. Nothing was sent.",
+            "The certificate of the KMS is not trusted: it has expired, is for another name than spec.host, or comes from a CA that the operator doesn't know. Have it renewed, correct spec.host, or name its CA in spec.tls.caRef. Nothing was sent. It is tried again when the instance or the CA changes, and every 5 minutes.",
         ),
         LoginError::Unavailable { what } => InstanceJudgement::new(
             Unreachable,
@@ -215,6 +226,21 @@ fn unavailable(instance: &InstanceRef, what: &str) -> Judgement {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_name_is_told_with_its_cure() {
+        let instance = InstanceRef { kind: InstanceKind::Cluster, name: "default".to_owned() };
+        for (status, message, cured) in [
+            (422, "name: name field must be at most 32 characters", true),
+            (422, "description: too long; name: too long", true),
+            (422, "credentials.email: Invalid email", false),
+            (422, "rename: no", false),
+            (400, "name: no", false),
+        ] {
+            let cure = cure(status, message, &instance);
+            assert_eq!(cure.contains("spec.connectionName"), cured, "{status} {message}");
+        }
+    }
 
     #[test]
     fn an_answer_that_cannot_be_read_is_not_quoted() {

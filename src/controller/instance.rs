@@ -20,7 +20,9 @@ use super::{
     instances::{Instance, Looked},
     mint::Mint,
     observe,
+    sources::SourceKey,
     triggers::{InstanceKey, Target},
+    trust::{self, Authorities},
 };
 use crate::{
     api::{InstanceStatus, KmsInstanceSpec},
@@ -30,7 +32,7 @@ use crate::{
         host,
         instance::{InUse, InstanceJudgement},
         login::{Login, Source},
-        schedule,
+        names, schedule,
     },
     kms::{Evidence, Identity, Kms, LoginError, Proof},
 };
@@ -41,7 +43,12 @@ const STALLED_AGAIN: Duration = Duration::from_secs(300);
 /// What was found where the proof of an instance's identity should be.
 enum Found {
     /// Not there, or not usable.
-    Nothing(InstanceJudgement),
+    Nothing {
+        /// Why.
+        judgement: InstanceJudgement,
+        /// Which version of the Secret that was, if there is one.
+        version: Option<String>,
+    },
     /// There.
     Proof {
         /// What the KMS knows the identity by.
@@ -63,12 +70,13 @@ where
     let held = held::hold(object, &context.users.of(&key), context).await?;
     let Some(object) = held else { return Ok(Action::await_change()) };
     let before = context.instances.looked(&key);
-    let current = object.secret().and_then(|secret| context.secrets.get(&secret)).map(|seen| seen.version);
+    let (secret_version, ca_version) = versions(object.as_ref(), context);
     let due = before.as_ref().is_none_or(|before| {
         before.asked != before.answered
             || before.uid != object.meta().uid
             || before.generation != object.meta().generation
-            || before.secret_version != current
+            || before.secret_version != secret_version
+            || before.ca_version != ca_version
             || before.look_again.is_some_and(|at| at <= now)
     });
     let looked = match before.as_ref().filter(|_| !due) {
@@ -102,10 +110,14 @@ async fn look<K: Instance>(
 ) -> Result<Looked, Error> {
     let (spec, namespace) = object.access();
     let asked = before.map(|before| before.asked).unwrap_or_default();
+    context.sources.refer(&Target::Instance(key.clone()), object.sources());
+    // As they are before anything is read: what comes during the look takes another.
+    let (secret_version, ca_version) = versions(object, context);
     let mut looked = Looked {
         uid: object.meta().uid.clone(),
         generation: object.meta().generation,
-        secret_version: None,
+        secret_version,
+        ca_version,
         content: before.and_then(|before| before.content),
         judgement: InstanceJudgement::authenticated(),
         kms: before.and_then(|before| before.kms.clone()),
@@ -114,42 +126,45 @@ async fn look<K: Instance>(
         asked,
         answered: asked,
     };
-    // The host comes first: one that isn't allowed never sees a byte of a Secret.
-    let found = match host::check(spec.host.as_deref(), &context.allowed_hosts) {
-        Err(problem) => Found::Nothing(InstanceJudgement::host(problem)),
-        Ok(_) => find(object, &spec, &namespace, context).await?,
+    let known = looked.secret_version.clone();
+    let nothing = |judgement| Found::Nothing { judgement, version: known.clone() };
+    // The host comes first: one that isn't allowed never sees a byte of a Secret. Then whom to trust, then the proof.
+    let (found, authorities) = match host::check(spec.host.as_deref(), &context.allowed_hosts) {
+        Err(problem) => (nothing(InstanceJudgement::host(problem)), None),
+        Ok(_) => match trust::authorities(object, context).await? {
+            Err(judgement) => (nothing(judgement), None),
+            Ok(authorities) => (find(object, &spec, &namespace, authorities.as_ref(), context).await?, authorities),
+        },
     };
-    looked.secret_version = object.secret().and_then(|secret| context.secrets.get(&secret)).map(|seen| seen.version);
+    if let Some(authorities) = &authorities {
+        looked.ca_version = Some(authorities.version.clone());
+    }
     // No watch tells of ServiceAccounts and roles: what is missing there is looked for, though not hot.
     let mut unproven = false;
     match found {
-        Found::Nothing(judgement) => looked.judgement = judgement,
-        Found::Proof { identity, content, version } => {
-            let kms = match looked.kms.take().filter(|_| looked.content == Some(content)) {
-                Some(kms) => kms,
-                None => client(&spec, identity, context),
-            };
-            // A refusal is remembered. A person, other credentials and time have them tried again; new labels on the
-            // Secret, or a connection that met the refusal, don't.
-            let again = before.is_none_or(|before| {
-                let time = before.look_again.is_some_and(|at| at <= now);
-                before.asked.by_requests != before.answered.by_requests || before.content != Some(content) || time
-            });
-            looked.judgement = if trusted(object, before, version.as_deref()) {
-                // A restart logs nobody in: the first connection that has something to do will.
-                InstanceJudgement::authenticated()
-            } else {
-                match kms.authenticate(again).await {
-                    Ok(()) => InstanceJudgement::authenticated(),
-                    Err(error) => {
-                        unproven = matches!(error, LoginError::NoProof(_));
-                        errors::login(&error)
-                    }
-                }
-            };
-            looked.kms = Some(kms);
-            looked.content = Some(content);
+        Found::Nothing { judgement, version } => {
+            looked.judgement = judgement;
             looked.secret_version = version;
+        }
+        Found::Proof { identity, content, version } => {
+            looked.secret_version = version;
+            let same = looked.kms.clone().filter(|_| looked.content == Some(content));
+            let made = || client(&spec, &namespace, identity, authorities.as_ref(), context);
+            match same.map_or_else(made, Ok) {
+                // The client that there was is kept: connections can still be deleted through it.
+                Err(judgement) => looked.judgement = judgement,
+                Ok(kms) => {
+                    // A restart logs nobody in: the first connection that has something to do will.
+                    if !trusted(object, before, &looked)
+                        && let Err(error) = kms.authenticate(tries_again(before, content, now)).await
+                    {
+                        unproven = matches!(error, LoginError::NoProof(_));
+                        looked.judgement = errors::login(&error);
+                    }
+                    looked.kms = Some(kms);
+                    looked.content = Some(content);
+                }
+            }
         }
     }
     let class = looked.judgement.reason.class();
@@ -165,12 +180,27 @@ async fn look<K: Instance>(
     Ok(looked)
 }
 
+/// Whether what was refused is tried again. A refusal is remembered. A person, other credentials and time have them tried
+/// again; new labels on the Secret, or a connection that met the refusal, don't.
+fn tries_again(before: Option<&Looked>, content: ContentKey, now: Timestamp) -> bool {
+    before.is_none_or(|before| {
+        let time = before.look_again.is_some_and(|at| at <= now);
+        before.asked.by_requests != before.answered.by_requests || before.content != Some(content) || time
+    })
+}
+
+/// Versions of the Secret and of the CAs that an instance refers to, as far as they are known without reading them.
+fn versions<K: Instance>(object: &K, context: &Context) -> (Option<String>, Option<String>) {
+    let version = |source: Option<SourceKey>| source.and_then(|it| context.sources.get(&it)).map(|seen| seen.version);
+    (version(object.secret()), version(object.ca()))
+}
+
 /// Whether an earlier process logged in with these very credentials.
-fn trusted<K: Instance>(object: &K, before: Option<&Looked>, version: Option<&str>) -> bool {
+fn trusted<K: Instance>(object: &K, before: Option<&Looked>, looked: &Looked) -> bool {
     let Some(status) = object.status().filter(|_| before.is_none()) else { return false };
     let ready = conditions::find(&status.conditions, types::READY);
     status.observed_generation == object.meta().generation
-        && status.secret_version.as_deref() == version
+        && (&status.secret_version, &status.ca_version) == (&looked.secret_version, &looked.ca_version)
         && ready.is_some_and(|ready| ready.status == "True")
 }
 
@@ -179,13 +209,14 @@ async fn find<K: Instance>(
     object: &K,
     spec: &KmsInstanceSpec,
     namespace: &str,
+    authorities: Option<&Authorities>,
     context: &Context,
 ) -> Result<Found, Error> {
-    let Some(login) = Login::of(&spec.auth) else {
-        return Ok(Found::Nothing(InstanceJudgement::no_method()));
-    };
+    let nothing = |judgement, version| Ok(Found::Nothing { judgement, version });
+    let Some(login) = Login::of(&spec.auth) else { return nothing(InstanceJudgement::no_method(), None) };
     let parts = [
         spec.host.as_deref(),
+        authorities.map(|authorities| authorities.pem.as_str()),
         spec.organization_slug.as_deref(),
         Some(login.method.field()),
         login.identity_id.as_deref(),
@@ -197,7 +228,6 @@ async fn find<K: Instance>(
     let (name, values) = match &login.source {
         Source::Secret { name, values } => (name, values),
         Source::ServiceAccount { name, audience } => {
-            context.secrets.refer(&Target::Instance(object.key()), None);
             let mint = Mint {
                 client: context.client.clone(),
                 namespace: namespace.to_owned(),
@@ -210,20 +240,24 @@ async fn find<K: Instance>(
             return Ok(Found::Proof { identity, content, version: None });
         }
     };
+    // A name that no Secret can have is not asked for: as part of an address it could lead elsewhere.
+    if !names::is_object_name(name) || !names::is_object_name(namespace) {
+        return nothing(InstanceJudgement::no_secret(login.method, values, name, namespace), None);
+    }
+    let asked = context.sources.ask();
     let secret = Api::<Secret>::namespaced(context.client.clone(), namespace).get_opt(name).await?;
     let version = secret.as_ref().map(observe::version_of);
     let target = Target::Instance(object.key());
-    context.secrets.refer(&target, object.secret());
-    let others = context.secrets.read(&target, &(namespace.to_owned(), name.clone()), version.as_deref());
+    let others = context.sources.read(&target, &SourceKey::secret(namespace, name), version.as_deref(), asked);
     others.iter().for_each(|other| context.triggers.look(other));
     let (Some(secret), Some(version)) = (secret, version) else {
-        return Ok(Found::Nothing(InstanceJudgement::no_secret(login.method, values, name, namespace)));
+        return nothing(InstanceJudgement::no_secret(login.method, values, name, namespace), None);
     };
     let mut proof = Vec::new();
     for value in values {
         let text = observe::value_of(&secret, &value.key).map(|text| text.trim().to_owned());
         let Some(text) = text.filter(|text| !text.is_empty()) else {
-            return Ok(Found::Nothing(InstanceJudgement::no_key(login.method, value, name, namespace)));
+            return nothing(InstanceJudgement::no_key(login.method, value, name, namespace), Some(version));
         };
         proof.push((value.field, text));
     }
@@ -234,10 +268,19 @@ async fn find<K: Instance>(
     Ok(Found::Proof { identity, content, version: Some(version) })
 }
 
-fn client(spec: &KmsInstanceSpec, identity: Identity, context: &Context) -> Arc<Kms> {
-    let url = host::check(spec.host.as_deref(), &context.allowed_hosts)
-        .expect("the host was checked before the Secret was read");
-    Arc::new(Kms::new(context.instances.server(url), identity, spec.organization_slug.clone()))
+fn client(
+    spec: &KmsInstanceSpec,
+    namespace: &str,
+    identity: Identity,
+    authorities: Option<&Authorities>,
+    context: &Context,
+) -> Result<Arc<Kms>, InstanceJudgement> {
+    let url = host::check(spec.host.as_deref(), &context.allowed_hosts).map_err(InstanceJudgement::host)?;
+    let mut server = context.instances.server(url);
+    if let Some(Authorities { source, pem, .. }) = authorities {
+        server.http = server.http.trusting(pem.as_bytes()).map_err(|_| source.unreadable(namespace))?;
+    }
+    Ok(Arc::new(Kms::new(server, identity, spec.organization_slug.clone())))
 }
 
 /// Writes the status of the instance as it is now, not as the cache had it: instances are few, and a cache that is behind
@@ -304,5 +347,6 @@ fn status(
         conditions: all,
         connections: i64::try_from(users).ok(),
         secret_version: looked.secret_version.clone(),
+        ca_version: looked.ca_version.clone(),
     }
 }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use kube::runtime::reflector::{ObjectRef, Store};
 use url::Url;
 
-use super::{errors, secrets::SecretKey, triggers::InstanceKey};
+use super::{errors, sources::SourceKey, triggers::InstanceKey};
 use crate::{
     api::{ClusterKmsInstance, Grant, InstanceStatus, KmsInstance, KmsInstanceSpec},
     domain::{
@@ -22,6 +22,7 @@ use crate::{
         limit::Limit,
         login::Login,
         spec::{InstanceKind, InstanceRef},
+        trust::CaSource,
     },
     http::{Client, Observe, ObserveWait},
     kms::{Kms, Limits, LoginError, Server},
@@ -32,7 +33,7 @@ pub struct Instances {
     namespaced: HashMap<Option<String>, Store<KmsInstance>>,
     cluster: Option<Store<ClusterKmsInstance>>,
     looked: Mutex<HashMap<InstanceKey, Looked>>,
-    /// The client for all instances.
+    /// The client for all instances that trust no CAs of their own.
     pub http: Client,
     /// Told of each request.
     pub observe: Observe,
@@ -60,7 +61,9 @@ pub struct Looked {
     pub generation: Option<i64>,
     /// The version of its Secret then.
     pub secret_version: Option<String>,
-    /// Host, organization and credentials that the client was made of.
+    /// The version of the ConfigMap or Secret with its CAs then.
+    pub ca_version: Option<String>,
+    /// Host, CAs, organization and credentials that the client was made of.
     pub content: Option<ContentKey>,
     /// Whether it can be used.
     pub judgement: InstanceJudgement,
@@ -89,16 +92,26 @@ pub struct Asked {
 pub trait Instance: kube::Resource<DynamicType = ()> + Clone {
     /// Which.
     fn key(&self) -> InstanceKey;
-    /// Its spec, as far as both kinds share it, and the namespace of its Secret.
+    /// Its spec, as far as both kinds share it, and the namespace of what it refers to.
     fn access(&self) -> (KmsInstanceSpec, String);
     /// Its status.
     fn status(&self) -> Option<&InstanceStatus>;
     /// The API of its kind, in its namespace if it has one.
     fn api(&self, client: kube::Client) -> kube::Api<Self>;
-    /// The Secret that it refers to.
-    fn secret(&self) -> Option<SecretKey> {
+    /// The Secret that its credentials come from.
+    fn secret(&self) -> Option<SourceKey> {
         let (spec, namespace) = self.access();
-        Some((namespace, Login::of(&spec.auth)?.secret()?.to_owned()))
+        Some(SourceKey::secret(namespace, Login::of(&spec.auth)?.secret()?))
+    }
+    /// The ConfigMap or Secret that its CAs come from.
+    fn ca(&self) -> Option<SourceKey> {
+        let (spec, namespace) = self.access();
+        let CaSource { kind, name, .. } = CaSource::of(spec.tls.as_ref()).ok()??;
+        Some(SourceKey { kind, namespace, name })
+    }
+    /// All that it refers to.
+    fn sources(&self) -> impl Iterator<Item = SourceKey> {
+        self.secret().into_iter().chain(self.ca())
     }
 }
 
@@ -131,7 +144,12 @@ impl Instance for ClusterKmsInstance {
 
     fn access(&self) -> (KmsInstanceSpec, String) {
         let spec = self.spec.clone();
-        let shared = KmsInstanceSpec { host: spec.host, auth: spec.auth, organization_slug: spec.organization_slug };
+        let shared = KmsInstanceSpec {
+            host: spec.host,
+            tls: spec.tls,
+            auth: spec.auth,
+            organization_slug: spec.organization_slug,
+        };
         (shared, spec.namespace)
     }
 

@@ -8,7 +8,7 @@ use k8s_openapi::api::{
 use kube::{Api, Client, api::PostParams};
 
 use crate::{
-    domain::login,
+    domain::{login, names},
     kms::{NoProof, Proof, Prover},
 };
 
@@ -35,6 +35,10 @@ impl Prover for Mint {
 
 impl Mint {
     async fn mint(&self) -> Result<Proof, NoProof> {
+        // A name that no ServiceAccount can have is not asked for: as part of an address it could lead elsewhere.
+        if ![&self.service_account, &self.namespace].into_iter().all(|name| names::is_object_name(name)) {
+            return Err(NoProof::Missing(login::no_service_account(&self.namespace, &self.service_account)));
+        }
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &self.namespace);
         let spec = TokenRequestSpec {
             audiences: Some(vec![self.audience.clone()]),

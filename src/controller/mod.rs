@@ -23,10 +23,11 @@ mod reconcile;
 mod report;
 mod run;
 mod samples;
-mod secrets;
+mod sources;
 mod triggers;
 #[cfg(test)]
 mod troubleshooting;
+mod trust;
 mod users;
 mod verdicts;
 mod verify;

@@ -13,7 +13,7 @@ use super::{
     errors::{self, Error},
     instances::{Found, Instances},
     memory::{KnownSecret, ObjectMemory},
-    secrets::SecretKey,
+    sources::SourceKey,
     triggers::{InstanceKey, Target},
 };
 use crate::{
@@ -180,8 +180,8 @@ impl Observed {
     }
 
     /// The key of its Secret.
-    pub fn secret_key(&self) -> Option<SecretKey> {
-        self.spec.as_ref().ok().map(|spec| (self.namespace.clone(), spec.secret.name.clone()))
+    pub fn secret_key(&self) -> Option<SourceKey> {
+        self.spec.as_ref().ok().map(|spec| SourceKey::secret(&self.namespace, &spec.secret.name))
     }
 
     /// What people declared about the end of the token.
@@ -203,7 +203,9 @@ impl Observed {
     /// Who goes first where a server's limit makes objects wait: deletions, rotations, and what a person asked for.
     pub fn priority(&self) -> Priority {
         match self.task {
-            Task::Delete | Task::Verify(Due::SpecChanged | Due::Requested | Due::SecretChanged) => Priority::First,
+            Task::Delete if self.requested() => Priority::AtOnce,
+            Task::Verify(Due::SpecChanged | Due::Requested | Due::SecretChanged) => Priority::AtOnce,
+            Task::Delete => Priority::First,
             Task::Verify(Due::Retry) if self.memory.urgent => Priority::First,
             Task::Verify(Due::FirstPass | Due::AccessChanged | Due::Retry | Due::Interval)
             | Task::Nothing
@@ -273,14 +275,14 @@ fn access_for(observed: &Observed, context: &Context) -> Option<Result<Access, J
     }
 }
 
-/// The way to the KMS for a deletion: it needs no valid spec and no grant, only the client of the instance that the status
-/// names. Nothing while the instance is about to be looked at.
+/// The way to the KMS for a deletion: it needs no valid spec and no grant, only the client of the instance that the spec
+/// names, or the status where that part of the spec can't be read. Nothing while the instance is about to be looked at.
 fn access_for_deletion(observed: &Observed, context: &Context) -> Option<Result<Access, Judgement>> {
     let recorded = observed.object.status.as_ref().and_then(|status| status.connection.as_ref());
     let recorded = recorded.and_then(|connection| InstanceRef::parse(&connection.kms_ref));
-    let instance = match recorded.map_or_else(|| spec::instance_ref(&observed.object.spec), Ok) {
-        Ok(instance) => instance,
-        Err(problem) => return Some(Err(problem.judgement())),
+    let instance = match (spec::instance_ref(&observed.object.spec), recorded) {
+        (Ok(instance), _) | (Err(_), Some(instance)) => instance,
+        (Err(problem), None) => return Some(Err(problem.judgement())),
     };
     let key = Instances::key(&instance, &observed.namespace);
     let why = match context.instances.find(&key) {
@@ -330,7 +332,7 @@ fn secret_changed(observed: &Observed, context: &Context) -> bool {
     let Some(key) = observed.secret_key() else { return false };
     let token = observed.object.status.as_ref().and_then(|status| status.token.as_ref());
     let recorded = token.and_then(|token| token.secret_version.as_deref());
-    let known = context.secrets.get(&key);
+    let known = context.sources.get(&key);
     match (recorded, &known) {
         (None, None) => false,
         (Some(recorded), Some(seen)) => {
@@ -381,12 +383,13 @@ fn says_denied(reason: Reason) -> bool {
 /// Reads the Secret. If it turns out that nothing of it changed but its labels, nothing is due.
 async fn read_secret(observed: &mut Observed, due: Due, context: &Context) -> Result<(), Error> {
     let (Ok(spec), Some(key)) = (&observed.spec, observed.secret_key()) else { return Ok(()) };
+    let asked = context.sources.ask();
     let secret =
         Api::<Secret>::namespaced(context.client.clone(), &observed.namespace).get_opt(&spec.secret.name).await?;
     let version = secret.as_ref().map(version_of);
-    let changed = context.secrets.get(&key).and_then(|seen| seen.changed);
-    context.secrets.refer(&observed.target(), Some(key.clone()));
-    let others = context.secrets.read(&observed.target(), &key, version.as_deref());
+    let changed = context.sources.get(&key).and_then(|seen| seen.changed);
+    context.sources.refer(&observed.target(), Some(key.clone()));
+    let others = context.sources.read(&observed.target(), &key, version.as_deref(), asked);
     others.iter().for_each(|other| context.triggers.look(other));
     let (Some(secret), Some(version)) = (secret, version) else { return Ok(()) };
     let value = |key: &str| value_of(&secret, key);

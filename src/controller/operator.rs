@@ -9,7 +9,7 @@ use futures::{
     Stream, StreamExt,
     future::{self, Either},
 };
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::{
     Api, Client, ResourceExt,
     runtime::{
@@ -38,7 +38,7 @@ use super::{
     namespaces::Namespaces,
     options::{Error, Options},
     reconcile, samples,
-    secrets::SecretIndex,
+    sources::Sources,
     triggers::{InstanceKey, Target, Triggers},
     users::Users,
     verdicts::Verdicts,
@@ -222,7 +222,7 @@ fn context(
         clock,
         allowed_hosts: options.allowed_hosts.clone(),
         instances: Instances::new(namespaced, cluster, http, metrics.kms_observer(), pace),
-        secrets: SecretIndex::default(),
+        sources: Sources::default(),
         namespaces,
         process_key: ProcessKey::random(),
         memory: Memory::default(),
@@ -236,7 +236,7 @@ fn context(
 }
 
 /// Starts all watches, and waits until the caches are filled: instances, namespaces and connections first, then the
-/// Secrets, of which only those are kept that something refers to.
+/// Secrets and ConfigMaps, of which only those are kept that something refers to.
 async fn watch_all(client: &Client, scopes: &[Scope], stores: Stores, context: &Arc<Context>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let mut filled: Vec<future::BoxFuture<'static, ()>> = Vec::new();
@@ -265,9 +265,11 @@ async fn watch_all(client: &Client, scopes: &[Scope], stores: Stores, context: &
     future::join_all(filled).await;
     let mut synced = Vec::new();
     for scope in scopes {
-        let done = Arc::new(Notify::new());
-        tasks.spawn(watches::secrets(client.clone(), scope.clone(), Arc::clone(context), Arc::clone(&done)));
-        synced.push(async move { done.notified().await });
+        let (secrets, config_maps) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (client, context) = (|| client.clone(), || Arc::clone(context));
+        tasks.spawn(watches::sources::<Secret>(client(), scope.clone(), context(), Arc::clone(&secrets)));
+        tasks.spawn(watches::sources::<ConfigMap>(client(), scope.clone(), context(), Arc::clone(&config_maps)));
+        synced.push(async move { future::join(secrets.notified(), config_maps.notified()).await });
     }
     future::join_all(synced).await;
     tasks

@@ -124,7 +124,7 @@ fn next(observed: &Observed, outcome: &Outcome, report: &Report, context: &Conte
     context.memory.update(&observed.uid, |memory| {
         memory.attempts = if outage { attempts.saturating_add(1) } else { 0 };
         memory.retry_at = retry_at;
-        memory.urgent = outage && observed.priority() == Priority::First;
+        memory.urgent = outage && observed.priority() != Priority::InTurn;
         memory.kms = observed.access.as_ref().ok().map(|access| Arc::downgrade(&access.kms));
         memory.denied = observed.access.is_err();
     });

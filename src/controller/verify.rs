@@ -17,7 +17,7 @@ use crate::{
         connection::{KmsConnection, KmsScope},
         credential::{CredentialProblem, Credentials},
         ownership::{self, Ownership},
-        plan::{Remote, Surprise},
+        plan::{self, Remote, Surprise},
         schedule::{self, Due},
         spec::{self, AdoptionPolicy, ConnectionSpec, SpecProblem},
         token::{Push, Token},
@@ -71,13 +71,11 @@ pub async fn verify(observed: &Observed, due: Due, context: &Context) -> Verifie
 
 /// How new a list has to be. Those who look because their interval is over share one, though they come one after another.
 fn reading(observed: &Observed, not_before: Option<Instant>) -> Reading {
-    let (max_age, insist) = match observed.task {
-        Task::Verify(Due::Interval) => (schedule::spread_of(observed.interval).min(SHARED_MAX) + SHARED, false),
-        Task::Verify(Due::SpecChanged | Due::Requested | Due::SecretChanged) => (SHARED, true),
-        Task::Delete => (SHARED, observed.requested()),
-        _ => (SHARED, false),
+    let max_age = match observed.task {
+        Task::Verify(Due::Interval) => schedule::spread_of(observed.interval).min(SHARED_MAX) + SHARED,
+        _ => SHARED,
     };
-    Reading { priority: observed.priority(), not_before, max_age, insist }
+    Reading { priority: observed.priority(), not_before, max_age }
 }
 
 /// Looks up what a deletion has to deal with: by the status, else by the mark.
@@ -94,12 +92,13 @@ pub async fn locate(observed: &Observed, context: &Context) -> Verified {
     verified
 }
 
-/// Where the connection is: by the status, which is enough where the spec can't be read.
+/// Where the connection is: by the spec, which grants are checked for, and where that can't be read by the status.
 pub fn scope_of(observed: &Observed) -> Result<KmsScope, SpecProblem> {
-    match observed.object.status.as_ref().and_then(|status| status.connection.as_ref()) {
+    let recorded = observed.object.status.as_ref().and_then(|status| status.connection.as_ref());
+    spec::scope(&observed.object.spec).or_else(|problem| match recorded {
         Some(connection) => Ok(connection.project_id.clone().map_or(KmsScope::Organization, KmsScope::Project)),
-        None => spec::scope(&observed.object.spec),
-    }
+        None => Err(problem),
+    })
 }
 
 /// What a deletion relies on is read after it, or another look at it, was asked for; objects that are deleted together
@@ -115,6 +114,7 @@ fn deletion_began(observed: &Observed) -> Instant {
 pub async fn after(surprise: Surprise, observed: &Observed, context: &Context) -> Remote {
     match surprise {
         Surprise::NameTaken => find_by_name(observed, context).await,
+        Surprise::Misplaced(connection) => Remote::Misplaced(connection),
         Surprise::Kept(why) => Remote::Unreadable(why),
     }
 }
@@ -124,7 +124,8 @@ async fn find_by_name(observed: &Observed, context: &Context) -> Remote {
     let (Ok(spec), Ok(access)) = (&observed.spec, &observed.access) else { return unreachable(&observed.access) };
     match access.kms.connection_named(&spec.scope, &spec.name, observed.priority()).await {
         Ok(Some(connection)) => match ownership::ownership(&connection.description, &observed.owner) {
-            Ownership::Ours(_) => Remote::Ours(connection),
+            Ownership::Ours(_) => ours(connection, observed),
+            Ownership::Unmarked if plan::is_misplaced(&connection, &spec.scope, None) => Remote::NoProjects,
             Ownership::Unmarked => Remote::Adoptable(connection),
             Ownership::Another => Remote::NameTaken,
         },
@@ -214,7 +215,7 @@ async fn find(
     match search(observed, access, scope, reading).await {
         Ok(remote) => remote,
         Err(error) => {
-            let rest = || access.kms.rests_for().map(|rest| schedule::scatter(rest, &observed.uid));
+            let rest = || access.kms.rests_for(scope).map(|rest| schedule::scatter(rest, &observed.uid));
             *retry_after = errors::retry_after(&error).or_else(rest);
             failed(&error, access, scope, context)
         }
@@ -224,7 +225,7 @@ async fn find(
 async fn search(observed: &Observed, access: &Access, scope: &KmsScope, reading: Reading) -> Result<Remote, KmsError> {
     let recorded = observed.object.status.as_ref().and_then(|status| status.connection.as_ref());
     let judge = |connection: &KmsConnection| match ownership::ownership(&connection.description, &observed.owner) {
-        Ownership::Ours(_) => Remote::Ours(connection.clone()),
+        Ownership::Ours(_) => ours(connection.clone(), observed),
         other @ (Ownership::Another | Ownership::Unmarked) => Remote::NotOurs(connection.clone(), other),
     };
     let mut list = access.kms.connections(scope, reading).await?;
@@ -232,8 +233,9 @@ async fn search(observed: &Observed, access: &Access, scope: &KmsScope, reading:
         if let Some(connection) = list.by_id(&recorded.id) {
             return Ok(judge(connection));
         }
-        // A list says nothing about what it lacks: the identity may not see it.
-        match access.kms.connection(&recorded.id, reading.priority).await {
+        // A list says nothing about what it lacks: the identity may not see it. Of another scope it can't be: scopes
+        // don't change, and a status that was copied from elsewhere must not lead where the spec doesn't.
+        match access.kms.connection(scope, &recorded.id, reading.priority).await {
             Ok(Some(connection)) => return Ok(judge(&connection)),
             Ok(None) | Err(KmsError::OtherApp) => {}
             Err(error) => return Err(error),
@@ -242,11 +244,46 @@ async fn search(observed: &Observed, access: &Access, scope: &KmsScope, reading:
         list = access.kms.connections(scope, Reading { not_before: Some(Instant::now()), ..reading }).await?;
     }
     Ok(match list.owned_by(&observed.owner)[..] {
-        [connection] => Remote::Ours(KmsConnection::clone(connection)),
+        [connection] => ours(KmsConnection::clone(connection), observed),
         [] if recorded.is_some_and(|recorded| recorded.host != access.host) => Remote::HostChanged,
+        [] if drops_projects(observed, access, &list) => Remote::NoProjects,
         [] => adoptable(observed, &list).map_or(Remote::Absent, Remote::Adoptable),
         _ => Remote::Ambiguous,
     })
+}
+
+/// A connection with our mark, where it is wanted or not.
+fn ours(connection: KmsConnection, observed: &Observed) -> Remote {
+    let recorded = observed.object.status.as_ref().and_then(|status| status.connection.as_ref());
+    // The project can't be changed, so it is the one that the connection was asked for in.
+    let wanted = spec::scope(&observed.object.spec);
+    if wanted.is_ok_and(|wanted| plan::is_misplaced(&connection, &wanted, recorded)) {
+        Remote::Misplaced(connection)
+    } else {
+        Remote::Ours(connection)
+    }
+}
+
+/// Whether the KMS would drop the project of a new connection: by the connections that it shows, else by what came of
+/// the last attempt, until a person changes something or asks for another.
+fn drops_projects(observed: &Observed, access: &Access, list: &Snapshot) -> bool {
+    let (Ok(spec), Task::Verify(due)) = (&observed.spec, observed.task) else { return false };
+    if spec.scope == KmsScope::Organization {
+        return false;
+    }
+    let again = match due {
+        Due::SpecChanged | Due::Requested | Due::AccessChanged => true,
+        Due::FirstPass | Due::SecretChanged | Due::Retry | Due::Interval => false,
+    };
+    let told = || {
+        let Some(status) = &observed.object.status else { return false };
+        let misplaced = status.connection.as_ref().is_some_and(|connection| connection.project_id.is_none());
+        misplaced || conditions::recorded(&status.conditions, types::SYNCED) == Some(plan::no_projects(spec))
+    };
+    match list.tells_projects() {
+        Some(tells) => !tells,
+        None => !again && (access.kms.dropped_a_project() || told()),
+    }
 }
 
 /// An unmarked connection of the wanted name, if one is to be taken over. What the list lacks a refused name will show.

@@ -1,10 +1,10 @@
-//! What the API server tells: caches of our own kinds, versions of Secrets, labels of namespaces, and who is to be
-//! looked at because of it.
+//! What the API server tells: caches of our own kinds, versions of Secrets and ConfigMaps, labels of namespaces, and who
+//! is to be looked at because of it.
 
 use std::{collections::HashSet, sync::Arc};
 
 use futures::{Stream, StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::PartialObjectMeta,
@@ -21,12 +21,12 @@ use super::{
     context::Context,
     instances::{Instance, Instances},
     observe,
-    secrets::SecretKey,
+    sources::SourceKey,
     triggers::Target,
 };
 use crate::{
     api::{BitbucketConnection, RECONCILE_REQUESTED_AT, UNPROCESSED},
-    domain::spec,
+    domain::{spec, trust::SourceKind},
 };
 
 /// What is watched: a namespace, or all of them.
@@ -86,7 +86,7 @@ pub async fn connections(client: Client, scope: Scope, mut store: Writer<Bitbuck
             }
             Event::Delete(object) => {
                 let target = target_of(object);
-                context.secrets.refer(&target, None);
+                context.sources.refer(&target, None);
                 recount(context.users.uses(&target, None), &context);
                 context.memory.forget(&object.uid().unwrap_or_default());
             }
@@ -115,7 +115,7 @@ fn is_processed(object: &BitbucketConnection) -> bool {
 /// Notes what an object refers to.
 fn refer(object: &BitbucketConnection, context: &Context) {
     let (target, namespace) = (target_of(object), object.namespace().unwrap_or_default());
-    context.secrets.refer(&target, Some((namespace.clone(), object.spec.secret_ref.name.clone())));
+    context.sources.refer(&target, Some(SourceKey::secret(&namespace, &object.spec.secret_ref.name)));
     let instance = spec::instance_ref(&object.spec).ok().map(|instance| Instances::key(&instance, &namespace));
     let use_of = instance.map(|instance| (instance, spec::scope(&object.spec).ok()));
     recount(context.users.uses(&target, use_of), context);
@@ -142,11 +142,11 @@ where
         match &event {
             Event::Init => relisted.clear(),
             Event::InitApply(object) => {
-                context.secrets.refer(&Target::Instance(object.key()), object.secret());
+                context.sources.refer(&Target::Instance(object.key()), object.sources());
                 relisted.push(Target::Instance(object.key()));
             }
             Event::Apply(object) => {
-                context.secrets.refer(&Target::Instance(object.key()), object.secret());
+                context.sources.refer(&Target::Instance(object.key()), object.sources());
                 let known = reader.get(&kube::runtime::reflector::ObjectRef::from_obj(object));
                 if known.is_none_or(|known| {
                     known.meta().generation != object.meta().generation || known.uid() != object.uid()
@@ -155,7 +155,7 @@ where
                 }
             }
             Event::Delete(object) => {
-                context.secrets.refer(&Target::Instance(object.key()), None);
+                context.sources.refer(&Target::Instance(object.key()), None);
                 news.extend(context.users.of(&object.key()));
                 if news.is_empty() {
                     context.instances.forget(&object.key());
@@ -168,23 +168,39 @@ where
     }
 }
 
-/// Follows the versions of Secrets that something refers to; of what they hold nothing is read here.
-pub async fn secrets(client: Client, scope: Scope, context: Arc<Context>, synced: Arc<tokio::sync::Notify>) {
+/// A kind of which versions alone are followed.
+pub trait Source:
+    Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + std::fmt::Debug + Send + 'static
+{
+    /// Which.
+    const KIND: SourceKind;
+}
+
+impl Source for Secret {
+    const KIND: SourceKind = SourceKind::Secret;
+}
+
+impl Source for ConfigMap {
+    const KIND: SourceKind = SourceKind::ConfigMap;
+}
+
+/// Follows the versions of what something refers to; of what it holds nothing is read here.
+pub async fn sources<K: Source>(client: Client, scope: Scope, context: Arc<Context>, synced: Arc<tokio::sync::Notify>) {
     // Of this type the API server sends metadata alone.
-    let api: Api<PartialObjectMeta<Secret>> = api(&client, &scope);
+    let api: Api<PartialObjectMeta<K>> = api(&client, &scope);
     let mut events = Box::pin(quietly(watcher(api, watcher::Config::default())));
-    let mut gone: HashSet<SecretKey> = HashSet::new();
+    let mut gone: HashSet<SourceKey> = HashSet::new();
     let mut listed_before = false;
     while let Some(event) = events.next().await {
         // What was there before the operator didn't change while it watched.
         let at = listed_before.then(Instant::now);
         let (key, version) = match &event {
             Event::Init => {
-                gone = context.secrets.known(scope.as_deref());
+                gone = context.sources.known(K::KIND, scope.as_deref());
                 continue;
             }
-            Event::InitApply(secret) | Event::Apply(secret) => (key_of(secret), Some(observe::version_of(secret))),
-            Event::Delete(secret) => (key_of(secret), None),
+            Event::InitApply(source) | Event::Apply(source) => (key_of(source), Some(observe::version_of(source))),
+            Event::Delete(source) => (key_of(source), None),
             Event::InitDone => {
                 for key in gone.drain() {
                     look(&context, &key, None, at);
@@ -199,12 +215,12 @@ pub async fn secrets(client: Client, scope: Scope, context: Arc<Context>, synced
     }
 }
 
-fn look(context: &Context, key: &SecretKey, version: Option<String>, at: Option<Instant>) {
-    context.secrets.watched(key, version, at).iter().for_each(|target| context.triggers.look(target));
+fn look(context: &Context, key: &SourceKey, version: Option<String>, at: Option<Instant>) {
+    context.sources.watched(key, version, at).iter().for_each(|target| context.triggers.look(target));
 }
 
-fn key_of(secret: &PartialObjectMeta<Secret>) -> SecretKey {
-    (secret.namespace().unwrap_or_default(), secret.name_any())
+fn key_of<K: Source>(source: &PartialObjectMeta<K>) -> SourceKey {
+    SourceKey { kind: K::KIND, namespace: source.namespace().unwrap_or_default(), name: source.name_any() }
 }
 
 /// Keeps the labels of namespaces, and has connections looked at whose grants may have changed by them.

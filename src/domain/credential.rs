@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
-use super::{hex::hex, ownership::OwnerId};
+use super::{hex::hex, ownership::OwnerId, text};
 
 /// Longest e-mail address that the KMS takes, in characters.
 const EMAIL_MAX: usize = 255;
@@ -92,7 +92,7 @@ impl Credentials {
     /// Reads the two values of a Secret, with white space around them trimmed (a trailing newline is what `echo` and
     /// editors leave behind).
     pub fn parse(email: &str, token: &str) -> Result<Self, CredentialProblem> {
-        let (email, token) = (email.trim(), token.trim());
+        let (email, token) = (text::trim(email), text::trim(token));
         if GIT_USER_NAMES.contains(&email) {
             return Err(CredentialProblem::GitUserName);
         }
@@ -203,6 +203,8 @@ mod tests {
         use CredentialProblem::*;
         let table = [
             (" bot@example.com\n", " ATATT3x \n", None),
+            // Some editors begin a file with a byte order mark.
+            ("\u{feff}bot@example.com\r\n", "\u{feff}ATATT3x", None),
             ("x-token-auth", "t", Some(GitUserName)),
             ("x-bitbucket-api-token-auth", "t", Some(GitUserName)),
             ("bot", "t", Some(NotAnEmail)),

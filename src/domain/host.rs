@@ -70,6 +70,17 @@ mod tests {
             (Some("http://0x7f000002"), &insecure, Err(HostProblem::NotAllowed)),
             (Some("https://app.kms.hanzo.ai/api"), &secure, Err(HostProblem::NotAHost)),
             (Some("https://app.kms.hanzo.ai?x=1"), &secure, Err(HostProblem::NotAHost)),
+            // A name with a dot at its end can be another one, by the search list of the resolver.
+            (Some("https://app.kms.hanzo.ai."), &secure, Err(HostProblem::NotAllowed)),
+            (Some("https://app.kms.hanzo.ai%2eevil.example.com"), &secure, Err(HostProblem::NotAllowed)),
+            (Some("https://evil.example.com\\@app.kms.hanzo.ai"), &secure, Err(HostProblem::NotAHost)),
+            (Some("https://app.kms.hanzo.ai\\evil"), &secure, Err(HostProblem::NotAHost)),
+            (Some("https://app.kms.hanzo.ai:443@evil.example.com"), &secure, Err(HostProblem::NotAHost)),
+            (Some("https://app.kms.hanzo.ai#@evil.example.com"), &secure, Err(HostProblem::NotAHost)),
+            // Parsed as it is sent: full width letters are the letters.
+            (Some("https://ａpp.kms.hanzo.ai"), &secure, Ok("https://app.kms.hanzo.ai")),
+            (Some("https://аpp.kms.hanzo.ai"), &secure, Err(HostProblem::NotAllowed)),
+            (Some("http://[::ffff:127.0.0.1]:8080"), &insecure, Err(HostProblem::NotAllowed)),
             (Some("ftp://app.kms.hanzo.ai"), &secure, Err(HostProblem::NotAHost)),
             (Some("app.kms.hanzo.ai"), &secure, Err(HostProblem::NotAHost)),
         ];

@@ -42,6 +42,7 @@ reasons! {
     IdentityLocked TRANSIENT;
     SecretNotFound WAITING;
     SecretKeyMissing STALLED;
+    CaInvalid STALLED;
     TlsFailed STALLED;
     Unreachable TRANSIENT;
     ApiNotOffered TRANSIENT;

@@ -19,7 +19,9 @@ const SHARED_FROM: u32 = 20;
 /// Who goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Priority {
-    /// Deletions, rotations, and what a person asked for.
+    /// What a person asked for: it doesn't even wait while the server wants no requests, since that may be over.
+    AtOnce,
+    /// Deletions and rotations.
     First,
     /// Everything else.
     InTurn,
@@ -78,14 +80,14 @@ impl Lane {
         Some(Self { spacing, ahead: spacing * at_once.max(1).saturating_sub(1), next: Duration::ZERO })
     }
 
-    /// When its next place may be taken.
-    fn opens(&self, now: Duration, slowed: Duration) -> Duration {
-        let ahead = if slowed > self.spacing { Duration::ZERO } else { self.ahead };
-        self.next.saturating_sub(ahead).max(now)
+    /// When its next place may be taken, not before `from`; places are taken ahead of their time only if they may.
+    fn opens(&self, from: Duration, may_go_ahead: bool) -> Duration {
+        let ahead = if may_go_ahead { self.ahead } else { Duration::ZERO };
+        self.next.saturating_sub(ahead).max(from)
     }
 
-    fn take(&mut self, now: Duration, slowed: Duration) {
-        self.next = self.next.max(now) + self.spacing.max(slowed);
+    fn take(&mut self, at: Duration, slowed: Duration) {
+        self.next = self.next.max(at) + self.spacing.max(slowed);
     }
 }
 
@@ -132,24 +134,26 @@ impl Limiter {
                     return Turn::Now;
                 }
                 // What has become urgent doesn't wait for its old place.
-                Priority::First if at <= now => {
+                Priority::First | Priority::AtOnce if at <= now => {
                     self.kept.remove(who);
                     return Turn::Now;
                 }
-                Priority::First => {}
+                Priority::First | Priority::AtOnce => {}
             }
         }
         let slowed = if now < self.slowed.1 { self.slowed.0 } else { Duration::ZERO };
-        let opens = |lane: &Lane| lane.opens(now, slowed).max(self.paused);
+        let paused = if priority == Priority::AtOnce { Duration::ZERO } else { self.paused };
+        // After a refusal nobody goes ahead of its time.
+        let opens = |lane: &Lane| lane.opens(now.max(paused), paused <= now && slowed.is_zero());
         let lane = match (priority, &mut self.in_turn, &mut self.first) {
-            (Priority::First, Some(in_turn), Some(first)) if opens(first) < opens(in_turn) => first,
+            (Priority::First | Priority::AtOnce, Some(in_turn), Some(first)) if opens(first) < opens(in_turn) => first,
             (_, Some(in_turn), _) => in_turn,
             // No limit of ours.
-            (_, None, _) if self.paused > now => return Turn::At(self.paused),
+            (_, None, _) if paused > now => return Turn::At(paused),
             (_, None, _) => return Turn::Now,
         };
         let at = opens(lane);
-        lane.take(at.max(now), slowed);
+        lane.take(at, slowed);
         if at <= now {
             self.kept.remove(who);
             return Turn::Now;
@@ -162,18 +166,17 @@ impl Limiter {
     pub fn pause(&mut self, wait: Duration, now: Duration) {
         self.paused = self.paused.max(now + wait);
         self.kept.clear();
-        let paused = self.paused;
-        for lane in [&mut self.in_turn, &mut self.first].into_iter().flatten() {
-            // Nobody goes at once after a refusal.
-            lane.next = paused + lane.ahead;
-        }
     }
 
     /// The server still takes so many requests until its count starts anew; others may send some of them.
     pub fn slow(&mut self, remaining: u32, reset: Duration, now: Duration) {
         match remaining {
             0 => self.pause(reset, now),
-            left => self.slowed = (reset / left, now + reset),
+            left => {
+                let spacing = reset / left;
+                let wider = self.in_turn.is_some_and(|lane| spacing > lane.spacing);
+                self.slowed = if wider { (spacing, now + reset) } else { (Duration::ZERO, now) };
+            }
         }
     }
 
@@ -292,6 +295,7 @@ mod tests {
         }
         limiter.pause(seconds(90.0), seconds(1.0));
         assert_eq!(limiter.turn("rotation", Priority::First, seconds(2.0)), Turn::At(seconds(91.0)));
+        assert_eq!(limiter.turn("request", Priority::AtOnce, seconds(2.0)), Turn::Now, "a person may know better");
         let sent = send_all(&mut limiter, &wanting);
         assert!(sent.values().all(|at| *at >= seconds(91.0)));
         assert!(densest(&sent, seconds(5.0)) <= 5);

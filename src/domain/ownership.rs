@@ -8,7 +8,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::hex::hex;
+use super::{hex::hex, text};
 
 /// Longest description that the KMS takes, in UTF-16 units.
 pub const KMS_DESCRIPTION_MAX: usize = 256;
@@ -144,9 +144,10 @@ pub fn bears_previous_mark(description: &str, owner: &Owner) -> bool {
 }
 
 /// The description for the KMS: the user's text and the mark. It is trimmed as the KMS trims it, so that what is read
-/// back compares equal.
+/// back compares equal. Marks that a person wrote at the end of the text are left out: the one behind them may come off
+/// some day, and what it uncovers must not make the connection another object's.
 pub fn describe(text: &str, owner: &Owner, origin: Origin) -> String {
-    format!("{} {}", text.trim(), owner.mark(origin)).trim().to_owned()
+    text::trim(&format!("{} {}", without_mark(text), owner.mark(origin))).to_owned()
 }
 
 /// How the connection of this description came to be its owner's.
@@ -154,14 +155,17 @@ pub fn origin_of(description: &str) -> Option<Origin> {
     split(description).1.map(|(_, origin)| origin)
 }
 
-/// A description without its mark.
+/// A description without the marks at its end: ours, and any that a person wrote before it.
 pub fn without_mark(description: &str) -> &str {
-    split(description).0
+    match split(description) {
+        (text, Some(_)) => without_mark(text),
+        (text, None) => text,
+    }
 }
 
 /// Text and mark of a description.
 fn split(description: &str) -> (&str, Option<(&str, Origin)>) {
-    let description = description.trim();
+    let description = text::trim(description);
     let mark = description.rsplit_once("[k8s:").and_then(|(text, mark)| {
         let (digits, letter) = mark.strip_suffix(']')?.split_once(':')?;
         let hex = digits.len() == 16 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
@@ -170,7 +174,7 @@ fn split(description: &str) -> (&str, Option<(&str, Origin)>) {
             "a" => Origin::Adopted,
             _ => return None,
         };
-        hex.then_some((text.trim_end(), (digits, origin)))
+        hex.then_some((text::trim(text), (digits, origin)))
     });
     match mark {
         Some((text, mark)) => (text, Some(mark)),
@@ -188,12 +192,19 @@ mod tests {
 
     #[test]
     fn a_described_connection_is_recognized() {
-        for text in ["", "Payments", "  Payments \n", "über [k8s:draft]", "a [k8s:0123456789abcdef:c] b"] {
+        for text in [
+            "",
+            "Payments",
+            "  Payments \n",
+            "\u{feff}Payments\u{85}",
+            "über [k8s:draft]",
+            "a [k8s:0123456789abcdef:c] b",
+        ] {
             let described = describe(text, &owner("payments"), Origin::Created);
             assert_eq!(ownership(&described, &owner("payments")), Ownership::Ours(Origin::Created), "{described}");
             assert_eq!(ownership(&described, &owner("other")), Ownership::Another);
-            assert_eq!(without_mark(&described), text.trim());
-            assert_eq!(described, described.trim(), "the KMS trims: it would look like drift for ever");
+            assert_eq!(without_mark(&described), text::trim(text));
+            assert_eq!(described, text::trim(&described), "the KMS trims: it would look like drift for ever");
         }
     }
 
@@ -215,6 +226,27 @@ mod tests {
             let described = describe("Payments", &by, Origin::Adopted);
             assert_eq!((ownership(&described, &owner), bears_previous_mark(&described, &owner)), (expected, previous));
         }
+    }
+
+    #[test]
+    fn a_mark_that_a_person_wrote_makes_nothing_anothers() {
+        let (ours, theirs) = (owner("payments"), owner("other"));
+        let forged = [theirs.mark(Origin::Created), theirs.mark(Origin::Adopted)];
+        for text in ["Payments", ""] {
+            for written in [
+                format!("{text} {}", forged[0]),
+                format!("{text}{}", forged[1]),
+                format!("{text} {} {}\u{feff}\n", forged[1], forged[0]),
+                // Copied from the KMS, mark included.
+                describe(text, &ours, Origin::Created),
+            ] {
+                let described = describe(&written, &ours, Origin::Adopted);
+                assert_eq!(described, describe(text, &ours, Origin::Adopted), "{written}");
+                assert_eq!(ownership(without_mark(&described), &theirs), Ownership::Unmarked, "{written}");
+            }
+        }
+        let by_hand = format!("Payments {} {}", forged[0], ours.mark(Origin::Created));
+        assert_eq!(without_mark(&by_hand), "Payments");
     }
 
     #[test]

@@ -5,12 +5,14 @@
 
 mod adoption;
 mod deletion;
+mod misplaced;
 mod restraint;
 
 use std::fmt;
 
 pub use adoption::name_conflict;
 pub use deletion::deletion;
+pub use misplaced::{is_misplaced, left_behind, no_projects};
 pub use restraint::{let_go, observed};
 
 use super::{
@@ -18,6 +20,7 @@ use super::{
     connection::{Changes, KmsConnection, NewConnection},
     ownership::{self, Origin, Owner, Ownership},
     spec::{ConnectionSpec, Management},
+    text,
     token::{Push, Token},
 };
 use crate::api::ConnectionStatus;
@@ -41,6 +44,10 @@ pub enum Remote {
     Adoptable(KmsConnection),
     /// The status tells of a connection at another host, and this one holds none of ours.
     HostChanged,
+    /// A connection with our mark that is for the whole organization, though a project is wanted: see [`is_misplaced`].
+    Misplaced(KmsConnection),
+    /// Nothing of ours, and the KMS would make it for the whole organization, though a project is wanted.
+    NoProjects,
 }
 
 /// One effect on the cluster or on the KMS.
@@ -118,6 +125,8 @@ pub enum Surprise {
     /// The name of a new connection is taken, or the one to be taken over changed. If it is ours, the answer to an
     /// earlier write was lost.
     NameTaken,
+    /// The new connection is for the whole organization, though a project was asked for.
+    Misplaced(KmsConnection),
     /// The KMS didn't do what a deletion takes, for that reason. Whether the object may go all the same is for its
     /// policy to say.
     Kept(Judgement),
@@ -246,6 +255,8 @@ pub fn plan(wanted: &Wanted<'_>, remote: &Remote) -> Plan {
         Remote::Absent => create(wanted),
         Remote::NameTaken => Plan::nothing(name_conflict(wanted.spec), false),
         Remote::Adoptable(connection) => adoption::adopt(wanted, connection),
+        Remote::Misplaced(connection) => misplaced::delete(wanted.spec, connection),
+        Remote::NoProjects => Plan::nothing(no_projects(wanted.spec), false),
         Remote::HostChanged => Plan::nothing(
             Judgement::new(
                 Reason::KmsChanged,
@@ -267,23 +278,23 @@ pub fn plan(wanted: &Wanted<'_>, remote: &Remote) -> Plan {
             ),
             true,
         ),
-        Remote::NotOurs(connection, Ownership::Another) => Plan::nothing(
+        Remote::NotOurs(_, Ownership::Another) => Plan::nothing(
             Judgement::new(
                 Reason::OwnedByAnother,
                 format!(
                     "The connection {} in the KMS now bears the mark of another object or cluster, so it is not touched. To have it managed here, set spec.deletionPolicy: Retain on the other object, delete that, and end the connection's description with {}; otherwise delete this object.",
-                    connection.name,
+                    name(wanted),
                     wanted.owner.mark(origin(wanted.recorded))
                 ),
             ),
             true,
         ),
-        Remote::NotOurs(connection, Ownership::Unmarked | Ownership::Ours(_)) => Plan::nothing(
+        Remote::NotOurs(_, Ownership::Unmarked | Ownership::Ours(_)) => Plan::nothing(
             Judgement::new(
                 Reason::OwnershipMarkMissing,
                 format!(
                     "The description of the connection {} in the KMS lost the mark of this object, so it is not touched. To have it managed again, end its description with {}.",
-                    connection.name,
+                    name(wanted),
                     wanted.owner.mark(origin(wanted.recorded))
                 ),
             ),
@@ -297,6 +308,11 @@ pub fn plan(wanted: &Wanted<'_>, remote: &Remote) -> Plan {
 fn origin(recorded: Option<&ConnectionStatus>) -> Origin {
     let adopted = recorded.is_some_and(|recorded| recorded.origin == Origin::Adopted.as_str());
     if adopted { Origin::Adopted } else { Origin::Created }
+}
+
+/// The name by which the connection was known last: what it is called now may be somebody else's business.
+fn name<'a>(wanted: &Wanted<'a>) -> &'a str {
+    wanted.recorded.map_or(&wanted.spec.name, |recorded| &recorded.name)
 }
 
 /// The KMS in which the connection on record was made.
@@ -356,7 +372,7 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
     // The mark of an earlier owner id is replaced: our own change, nobody's drift.
     let marked_anew = ownership::bears_previous_mark(&connection.description, wanted.owner);
     let name = (connection.name != spec.name).then(|| spec.name.clone());
-    let description = (connection.description.trim() != described).then_some(described);
+    let description = (text::trim(&connection.description) != described).then_some(described);
     let need = credentials_need(wanted, connection);
     let push = token.push(spec);
     let credentials = need.filter(|_| push == Push::Allowed);

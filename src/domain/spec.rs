@@ -6,9 +6,10 @@ use super::{
     conditions::{Judgement, Reason},
     connection::KmsScope,
     duration::Span,
+    names,
     ownership::DESCRIPTION_MAX,
     scopes::{self, Scope, UseCase},
-    workspaces,
+    text, workspaces,
 };
 use crate::api::BitbucketConnectionSpec;
 
@@ -199,7 +200,7 @@ pub fn validate(object: &str, raw: &BitbucketConnectionSpec) -> Result<Connectio
     if !is_slug(name) {
         return Err(SpecProblem::InvalidName(name.to_owned()));
     }
-    let description = raw.description.as_deref().map(str::trim);
+    let description = raw.description.as_deref().map(text::trim);
     if description.is_some_and(|text| text.encode_utf16().count() > DESCRIPTION_MAX) {
         return Err(SpecProblem::DescriptionTooLong);
     }
@@ -252,7 +253,7 @@ pub fn instance_ref(raw: &BitbucketConnectionSpec) -> Result<InstanceRef, SpecPr
         Some("ClusterKmsInstance") => InstanceKind::Cluster,
         Some(_) => return Err(invalid("spec.kmsRef.kind", "must be KmsInstance or ClusterKmsInstance")),
     };
-    if kms_ref.name.is_empty() {
+    if !names::is_object_name(&kms_ref.name) {
         return Err(invalid("spec.kmsRef.name", "must be the name of an instance"));
     }
     Ok(InstanceRef { kind, name: kms_ref.name.clone() })
@@ -296,7 +297,7 @@ fn adoption_policy(raw: &BitbucketConnectionSpec) -> Result<AdoptionPolicy, Spec
 
 fn secret_keys(raw: &BitbucketConnectionSpec) -> Result<SecretKeys, SpecProblem> {
     let secret = &raw.secret_ref;
-    if secret.name.is_empty() {
+    if !names::is_object_name(&secret.name) {
         return Err(invalid("spec.secretRef.name", "must be the name of a Secret in this namespace"));
     }
     let key = |key: &Option<String>, default: &str| key.clone().unwrap_or_else(|| default.to_owned());
@@ -428,7 +429,9 @@ mod tests {
             (json!({"organizationScope": true}), "spec must set exactly one of"),
             (json!({"kmsRef": {"kind": "Vault", "name": "x"}}), "spec.kmsRef.kind must be"),
             (json!({"kmsRef": {"name": ""}}), "spec.kmsRef.name must be"),
+            (json!({"kmsRef": {"name": "a/b"}}), "spec.kmsRef.name must be"),
             (json!({"secretRef": {"name": ""}}), "spec.secretRef.name must be"),
+            (json!({"secretRef": {"name": "../../team-b/secrets/token"}}), "spec.secretRef.name must be"),
             (json!({"scopes": {}}), "spec.scopes needs at least one"),
             (json!({"scopes": {"useCases": ["Everything"]}}), "spec.scopes.useCases may hold"),
             (json!({"scopes": {"additional": ["a b"]}}), "spec.scopes.additional must hold"),

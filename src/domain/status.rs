@@ -225,8 +225,11 @@ fn same_token(before: Option<&TokenStatus>, findings: &Findings<'_>) -> bool {
         Some(Token::NoSecret) | None => return true,
         Some(Token::NoKey(_) | Token::Invalid(_)) => None,
     };
-    (fingerprint.is_some() && before.fingerprint.as_deref() == fingerprint)
-        || (findings.secret_version.is_some() && before.secret_version.as_deref() == findings.secret_version)
+    match before.fingerprint.as_deref() {
+        // The version alone doesn't tell: the spec may name another key of the same Secret.
+        Some(accepted) => fingerprint == Some(accepted),
+        None => findings.secret_version.is_some() && before.secret_version.as_deref() == findings.secret_version,
+    }
 }
 
 /// Whether the Secret holds another token than the accepted one that the status tells of, be it good or not: with the

@@ -80,6 +80,13 @@ impl Snapshot {
         self.by_id.len()
     }
 
+    /// Of a project's list, whether its connections name the project, which those of a server that knows none don't.
+    /// Nothing where there are none to tell.
+    pub fn tells_projects(&self) -> Option<bool> {
+        self.scope.project_id()?;
+        self.by_id.iter().next().map(|ById(connection)| connection.project_id.is_some())
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()

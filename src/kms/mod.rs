@@ -12,7 +12,13 @@ mod tests;
 mod traffic;
 mod wire;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use ::http::header::AUTHORIZATION;
 use reqwest::Method;
@@ -32,7 +38,7 @@ use crate::{
         limit::Priority,
         login::AuthMethod,
     },
-    http::{Answer, BODY_MAX, BadShape, Client, Gate, LIST_MAX, Observe},
+    http::{Answer, BODY_MAX, BadShape, Client, Failure, Gate, LIST_MAX, Observe},
 };
 use error::Operation;
 use list::{Lists, Write};
@@ -63,6 +69,8 @@ pub struct Kms {
     rest: Rest,
     /// By which its places are told from those of others at the same host.
     number: u64,
+    /// Whether the last connection for a project was made without it.
+    dropped_a_project: AtomicBool,
 }
 
 /// One request but for its session.
@@ -96,6 +104,7 @@ impl Kms {
             session: Session::default(),
             lists: Lists::default(),
             rest: Rest::default(),
+            dropped_a_project: AtomicBool::new(false),
         }
     }
 
@@ -110,9 +119,9 @@ impl Kms {
         Ok(self.server.limits.turn_to_write(who, priority).await?)
     }
 
-    /// How long the KMS is left alone after an outage, if there was one.
-    pub fn rests_for(&self) -> Option<Duration> {
-        self.rest.left()
+    /// How long a scope is left alone after an outage, if there was one.
+    pub fn rests_for(&self, scope: &KmsScope) -> Option<Duration> {
+        self.rest.left(scope)
     }
 
     /// The limits of its host.
@@ -135,7 +144,8 @@ impl Kms {
     /// A list is no proof of absence: it omits what the identity may not read. Ask [`Kms::connection`] about an id, and
     /// [`Kms::connection_named`] about a name.
     pub async fn connections(&self, scope: &KmsScope, reading: Reading) -> Result<Arc<Snapshot>, KmsError> {
-        let fetch = || self.rest.ask(reading.insist, &self.host, self.list(scope, reading.priority));
+        let insist = reading.priority == Priority::AtOnce;
+        let fetch = || self.rest.ask(scope, insist, self.list(scope, reading.priority));
         self.lists.get(scope, reading.not_before, reading.max_age, fetch).await
     }
 
@@ -150,16 +160,25 @@ impl Kms {
         Ok(self.server.limits.reads.pass(&format!("{} {who}", self.number), priority).await?)
     }
 
-    /// The connection of that id; `None` if the KMS says that there is none. [`KmsError::OtherApp`] if the id is that of
-    /// a connection to something else than Bitbucket.
-    pub async fn connection(&self, id: &str, priority: Priority) -> Result<Option<KmsConnection>, KmsError> {
+    /// The connection of that id in a scope; `None` if the KMS says that there is none, or that it is elsewhere.
+    /// [`KmsError::OtherApp`] if the id is that of a connection to something else than Bitbucket.
+    pub async fn connection(
+        &self,
+        scope: &KmsScope,
+        id: &str,
+        priority: Priority,
+    ) -> Result<Option<KmsConnection>, KmsError> {
+        // It comes from a status, in which people with rights can write anything.
+        if uuid::Uuid::parse_str(id).is_err() {
+            return Ok(None);
+        }
         self.turn_to_read(id, priority).await?;
         let found = self.read(Call::new(Operation::Get, Method::GET, &[id])).await?;
         if found.is_none() {
             // Ids are never used twice.
             self.lists.wrote(Write::Gone { id: id.to_owned() });
         }
-        Ok(found.map(|(connection, _)| connection))
+        Ok(found.filter(|(_, place)| place.is_in(scope)).map(|(connection, _)| connection))
     }
 
     /// The connection of that name in a scope; `None` if the KMS says that there is none. [`KmsError::OtherApp`] if the
@@ -191,7 +210,17 @@ impl Kms {
             secret: Some(credentials.token.expose()),
             ..Call::new(Operation::Create, Method::POST, &[])
         };
-        self.write(call, |written| Write::Put { scope: Some(new.scope.clone()), connection: written }).await
+        let scope = new.scope.clone();
+        let made = self.write(call, |written| Write::Put { scope: Some(scope), connection: written }).await?;
+        if new.scope.project_id().is_some() {
+            self.dropped_a_project.store(made.project_id.is_none(), Ordering::Relaxed);
+        }
+        Ok(made)
+    }
+
+    /// Whether the last connection that was created for a project came out without it: the server knows none.
+    pub fn dropped_a_project(&self) -> bool {
+        self.dropped_a_project.load(Ordering::Relaxed)
     }
 
     /// Changes a connection; without `credentials` those in the KMS stay. The KMS does not check that the id is that of
@@ -295,10 +324,20 @@ impl Kms {
         if let Some(body) = &call.body {
             request = request.json(body);
         }
-        let answer = self.server.http.send(request, call.limit, call.operation.label(), &self.server.observe).await;
-        let answer = answer.map_err(|failure| KmsError::Unavailable { what: error::what(failure) })?;
-        self.gate(&call.method).heard(answer.status, &answer.headers);
-        Ok(answer)
+        match self.server.http.send(request, call.limit, call.operation.label(), &self.server.observe).await {
+            Ok(answer) => {
+                self.gate(&call.method).heard(answer.status, &answer.headers);
+                Ok(answer)
+            }
+            // Whom not to trust is no matter of one request: the session is given up, so that the next login tells the
+            // instance, and nobody sends anything until it is cured.
+            Err(failure @ Failure::Certificate) => {
+                let refused = LoginError::Unavailable { what: error::what(failure) };
+                self.session.condemn(bearer, refused.clone()).await;
+                Err(refused.into())
+            }
+            Err(failure) => Err(KmsError::Unavailable { what: error::what(failure) }),
+        }
     }
 
     async fn bearer(&self, ended: Option<u64>, again: bool) -> Result<Bearer, LoginError> {

@@ -122,8 +122,8 @@ impl Session {
         }
     }
 
-    /// Gives up a session that the KMS refused although it was new, and keeps everybody from logging in for a while:
-    /// otherwise each request would cost a login.
+    /// Gives up a session that the KMS refused although it was new, or whose KMS can't be trusted any more, and keeps
+    /// everybody from logging in for a while: otherwise each request would cost a login.
     pub async fn condemn(&self, bearer: &Bearer, failure: LoginError) {
         let mut state = self.state.lock().await;
         if state.current.as_ref().is_some_and(|current| current.generation == bearer.generation) {

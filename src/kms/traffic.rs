@@ -1,6 +1,7 @@
 //! How much a KMS is asked: its limits, which all instances at one host share, and its rest after an outage.
 
 use std::{
+    collections::HashMap,
     num::NonZeroU32,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 use super::error::KmsError;
 use crate::{
     domain::{
+        connection::KmsScope,
         limit::{Limit, Priority},
         schedule,
     },
@@ -55,8 +57,6 @@ pub struct Reading {
     pub not_before: Option<Instant>,
     /// Neither will an older one.
     pub max_age: Duration,
-    /// Ask even while the KMS rests after an outage: somebody wants to know now.
-    pub insist: bool,
 }
 
 /// The right to send one write.
@@ -71,77 +71,60 @@ impl Limits {
     }
 }
 
-/// After an outage nobody asks for a while, longer each time, however many connections there are.
+/// After an outage a scope is left alone for a while, longer each time, however many connections are in it. Scopes are
+/// apart: a project that the KMS can't read is not the trouble of the others. One asks at a time for each.
 #[derive(Default)]
-pub(super) struct Rest {
-    state: Mutex<Option<Outage>>,
-    /// Held by the one that asks whether it is over.
-    probe: tokio::sync::Mutex<()>,
-}
+pub(super) struct Rest(Mutex<HashMap<KmsScope, Outage>>);
 
 #[derive(Clone)]
 struct Outage {
     failure: KmsError,
     attempts: u32,
-    noted: Instant,
     until: Instant,
 }
 
 impl Rest {
-    /// Asks by `ask`, unless an outage was met and the next attempt isn't due. While it lasts one asks for all.
+    /// Asks by `ask`, unless an outage was met and the next attempt isn't due; whoever insists asks anyway.
     pub async fn ask<T>(
         &self,
+        scope: &KmsScope,
         insist: bool,
-        host: &str,
         ask: impl Future<Output = Result<T, KmsError>>,
     ) -> Result<T, KmsError> {
-        let mut _probe = None;
-        if !insist && self.outage().is_some() {
-            _probe = Some(self.probe.lock().await);
-            if let Some(outage) = self.outage().filter(|outage| Instant::now() < outage.until) {
-                return Err(outage.failure);
-            }
+        let resting = self.outage(scope).filter(|outage| !insist && Instant::now() < outage.until);
+        if let Some(outage) = resting {
+            return Err(outage.failure);
         }
-        let asked = Instant::now();
         let result = ask.await;
-        self.note(result.as_ref().err(), asked, host);
+        match result.as_ref().err() {
+            Some(failure) if failure.is_outage() => self.note(scope, failure),
+            // That it wasn't our turn says nothing.
+            Some(KmsError::NotYet { .. }) => {}
+            // An answer is an answer, be it a refusal.
+            Some(_) | None => drop(self.lock().remove(scope)),
+        }
         result
     }
 
     /// How long until the next attempt, if there was an outage.
-    pub fn left(&self) -> Option<Duration> {
-        self.outage().map(|outage| outage.until.saturating_duration_since(Instant::now()))
+    pub fn left(&self, scope: &KmsScope) -> Option<Duration> {
+        self.outage(scope).map(|outage| outage.until.saturating_duration_since(Instant::now()))
     }
 
-    fn note(&self, error: Option<&KmsError>, asked: Instant, host: &str) {
-        let mut state = self.lock();
-        let Some(failure) = error.filter(|error| error.is_outage()) else {
-            // An answer is an answer, be it a refusal. That it wasn't our turn says nothing.
-            if !matches!(error, Some(KmsError::NotYet { .. })) {
-                *state = None;
-            }
-            return;
-        };
-        // Of those who met it together one counts.
-        if state.as_ref().is_some_and(|outage| asked <= outage.noted) {
-            return;
-        }
-        let attempts = state.as_ref().map_or(0, |outage| outage.attempts);
-        let now = Instant::now();
-        *state = Some(Outage {
-            failure: failure.clone(),
-            attempts: attempts.saturating_add(1),
-            noted: now,
-            until: now + schedule::backoff(attempts, host),
-        });
+    fn note(&self, scope: &KmsScope, failure: &KmsError) {
+        let attempts = self.outage(scope).map_or(0, |outage| outage.attempts);
+        let wait = schedule::backoff(attempts, &scope.to_string());
+        let outage =
+            Outage { failure: failure.clone(), attempts: attempts.saturating_add(1), until: Instant::now() + wait };
+        self.lock().insert(scope.clone(), outage);
     }
 
-    fn outage(&self) -> Option<Outage> {
-        self.lock().clone()
+    fn outage(&self, scope: &KmsScope) -> Option<Outage> {
+        self.lock().get(scope).cloned()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Outage>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<KmsScope, Outage>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -149,48 +132,49 @@ impl Rest {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-    use futures::future::join_all;
-
     use super::*;
+
+    const SCOPE: KmsScope = KmsScope::Organization;
 
     fn down() -> KmsError {
         KmsError::Unavailable { what: "HTTP 503".to_owned() }
     }
 
-    async fn after_a_while<T>(asked: &AtomicUsize, result: T) -> T {
-        asked.fetch_add(1, Relaxed);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        result
-    }
-
     #[tokio::test(start_paused = true)]
-    async fn in_an_outage_one_asks_for_all_and_ever_less_often() {
+    async fn in_an_outage_the_kms_is_asked_ever_less_often() {
         let (rest, asked) = (Rest::default(), AtomicUsize::new(0));
-        let crowd = || join_all((0..50).map(|_| rest.ask(false, "kms", after_a_while(&asked, Err::<(), _>(down())))));
-        crowd().await;
-        assert_eq!(asked.swap(0, Relaxed), 50, "who asks before anybody knows");
-        let first = rest.left().expect("an outage");
-        assert!(first <= Duration::from_secs(10), "they count as one: {first:?}");
-        assert!(crowd().await.into_iter().all(|result| result == Err(down())));
-        assert_eq!(asked.load(Relaxed), 0);
-        tokio::time::advance(first).await;
-        crowd().await;
-        assert_eq!(asked.swap(0, Relaxed), 1);
-        assert!(rest.left().is_some_and(|second| second > first));
+        let ask = || {
+            rest.ask(&SCOPE, false, async {
+                asked.fetch_add(1, Relaxed);
+                Err::<(), _>(down())
+            })
+        };
+        let mut waits = Vec::new();
+        for round in 1..=4 {
+            for _ in 0..50 {
+                assert_eq!(ask().await, Err(down()));
+            }
+            assert_eq!(asked.load(Relaxed), round);
+            let wait = rest.left(&SCOPE).expect("an outage");
+            tokio::time::advance(wait).await;
+            waits.push(wait);
+        }
+        assert!(waits.is_sorted() && waits[0] <= Duration::from_secs(10), "{waits:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_ends_it_and_whoever_insists_gets_one() {
-        let (rest, asked) = (Rest::default(), AtomicUsize::new(0));
-        assert!(rest.ask(false, "kms", after_a_while(&asked, Err::<(), _>(down()))).await.is_err());
-        assert!(rest.ask(false, "kms", after_a_while(&asked, Ok(()))).await.is_err());
-        assert_eq!(rest.ask(true, "kms", after_a_while(&asked, Ok(()))).await, Ok(()));
-        assert_eq!(rest.left(), None);
-        assert_eq!(rest.ask(false, "kms", after_a_while(&asked, Ok(()))).await, Ok(()));
-        assert_eq!(
-            rest.ask(false, "kms", after_a_while(&asked, Err::<(), _>(KmsError::NotFound))).await,
-            Err(KmsError::NotFound)
-        );
-        assert_eq!(rest.left(), None, "a refusal is no outage");
+        let rest = Rest::default();
+        let answer = async |insist, answer: Result<(), KmsError>| rest.ask(&SCOPE, insist, async { answer }).await;
+        assert_eq!(answer(false, Err(down())).await, Err(down()));
+        assert_eq!(answer(false, Ok(())).await, Err(down()));
+        let project = KmsScope::Project("p".to_owned());
+        assert_eq!(rest.ask(&project, false, async { Ok(()) }).await, Ok(()), "another scope is another matter");
+        let wait = Duration::from_secs(1);
+        assert_eq!(answer(true, Err(KmsError::NotYet { wait })).await, Err(KmsError::NotYet { wait }));
+        assert!(rest.left(&SCOPE).is_some(), "nobody was asked");
+        assert_eq!(answer(true, Ok(())).await, Ok(()));
+        assert_eq!(answer(false, Err(KmsError::NotFound)).await, Err(KmsError::NotFound));
+        assert_eq!(rest.left(&SCOPE), None, "a refusal is no outage");
     }
 }

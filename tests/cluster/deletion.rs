@@ -5,9 +5,10 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use sim::{Fault, Match, Operation, State};
 
-use crate::harness::{Kstatus, SECRET, TOKEN, World, assert_condition, in_time, kstatus};
+use crate::harness::{Kstatus, SECRET, TOKEN, World, assert_condition, condition, in_time, kstatus};
 
 type Harm = fn(&World);
+type Block = fn(&World, &str);
 type Loss = fn(&World) -> futures::future::BoxFuture<'_, ()>;
 
 const WAY_OUT: &str = "spec.deletionPolicy: Retain";
@@ -217,6 +218,70 @@ async fn without_any_way_to_the_kms_the_way_out_is_told() {
     world.instance().await;
     world.until_gone("payments").await;
     assert!(world.kms.connections().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_way_out_of_a_blocked_deletion_opens_at_once() {
+    let world = World::start().await;
+    world.secret(SECRET, crate::harness::EMAIL, TOKEN).await;
+    world.instance().await;
+    // What blocks it, what Synced says then, and whether the KMS can take the mark off all the same.
+    let causes: [(&str, Block, &str, bool); 4] = [
+        ("in-use", |world, name| world.kms.attach(&world.row(name).id), "DeletionBlocked", true),
+        ("refused", |world, _| world.kms.deny("delete"), "DeletionBlocked", true),
+        (
+            "denied",
+            |world, _| ["delete", "edit"].iter().for_each(|action| world.kms.deny(action)),
+            "DeletionBlocked",
+            false,
+        ),
+        ("down", |world, _| world.kms.down(), "KmsUnavailable", false),
+    ];
+    let ways = [
+        ("retain", json!({"deletionPolicy": "Retain"})),
+        ("observe", json!({"managementPolicy": "Observe"})),
+        ("suspended", json!({"managementPolicy": "Suspended"})),
+    ];
+    for (cause, block, reason, writable) in causes {
+        for (way, change) in &ways {
+            let name = format!("{cause}-{way}");
+            world.connection(&name).apply().await;
+            world.ready(&name).await;
+            block(&world, &name);
+            world.delete(&name).await;
+            let bbc = world.until_reason(&name, "Synced", reason).await;
+            assert!(condition(&bbc, "Synced").2.contains(WAY_OUT), "{name}");
+            let row = world.row(&name);
+            world.kms.clear_journal();
+            world.patch(&name, json!({"spec": change})).await;
+            world.until_gone(&name).await;
+            let unmarked = *way == "retain" && writable;
+            let note = world.until_event(&name, "ConnectionRetained").await;
+            assert_eq!(note.contains("without the mark"), unmarked, "{name}: {note}");
+            assert_eq!(world.row(&name).description.is_none(), unmarked, "{name}");
+            if *way != "retain" {
+                assert_eq!((world.kms.writes(), world.row(&name)), (0, row), "{name}: it is left as it is");
+            }
+            world.kms.heal();
+            ["delete", "edit"].iter().for_each(|action| world.kms.allow(action));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_instance_retain_lets_go_without_a_call() {
+    let world = World::start().await;
+    world.ready_connection("payments").await;
+    tear_away_instance(&world).await;
+    world.restart().await;
+    world.delete("payments").await;
+    world.not_ready("payments", "DeletionBlocked").await;
+    world.kms.clear_journal();
+    retain(&world, "payments").await;
+    world.until_gone("payments").await;
+    assert!(world.until_event("payments", "ConnectionRetained").await.contains("still bears the mark"));
+    assert!(world.kms.journal().is_empty());
+    assert!(world.row("payments").description.is_some_and(|text| text.contains("[k8s:")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -113,6 +113,8 @@ async fn a_server_without_hashes_shows_no_drift_where_there_is_none() {
 async fn until_counted(world: &World) {
     let counted = |instance: &KmsInstance| instance.status.as_ref().is_some_and(|status| status.connections == Some(1));
     world.until_instance("kms", "counts its connection", counted).await;
+    let held = |instance: &KmsInstance| instance.metadata.finalizers.as_ref().is_some_and(|all| !all.is_empty());
+    world.until_instance("kms", "is held by it", held).await;
     world.api_writes_until(|all| all.iter().any(|write| write.resource == "bitbucketconnections/status")).await;
 }
 

@@ -1,5 +1,6 @@
 //! What the KMS refuses, and what it can't do for now.
 
+mod hidden;
 mod names;
 mod outage;
 mod refused;

@@ -4,19 +4,26 @@
 //! thing that users can rely on. The control plane is found or built by itself: see `controlplane`.
 
 mod adoption;
+mod attacks;
 mod crash;
 mod credentials;
 mod deletion;
+mod descriptions;
 mod drift;
 mod expiry;
 mod grants;
 mod harness;
 mod held;
 mod identities;
+mod instance_changes;
 mod instances;
 mod kms_refusals;
+mod kms_versions;
 mod lifecycle;
+mod limits;
+mod memory_api;
 mod modes;
+mod moves;
 mod order;
 mod owner_ids;
 mod ownership;
@@ -27,4 +34,6 @@ mod schema;
 mod scopes;
 mod silence;
 mod story;
+mod teardown;
+mod tls;
 mod workspaces;

@@ -183,8 +183,17 @@ async fn redirects_are_not_followed_and_bad_bodies_are_told_apart() {
     let (to_bitbucket, to_kms) = (Fault::Redirect(bitbucket.url() + "/user"), Fault::Redirect(kms.url()));
     let large = || Fault::Huge(64 << 20);
     let (down, unusable) = ("BitbucketUnavailable", "KmsUnavailable");
+    let moved = |status: u16, url: String| Fault::status(status).header("location", &url);
     // Where it happens, what happens, the reason of the connection and a word of its message.
     let table = [
+        ("bitbucket", "moved", moved(301, bitbucket.url() + "/user"), down, "HTTP 301"),
+        ("bitbucket", "found", moved(302, bitbucket.url() + "/user"), down, "HTTP 302"),
+        ("login", "moved", moved(301, kms.url()), unusable, "HTTP 301"),
+        ("login", "moved-for-good", moved(308, kms.url()), unusable, "HTTP 308"),
+        ("list", "found", moved(302, kms.url()), unusable, "HTTP 302"),
+        ("list", "without-scheme", moved(307, kms.url().replace("http:", "")), unusable, "HTTP 307"),
+        ("create", "see-other", moved(303, kms.url()), unusable, "HTTP 303"),
+        ("create", "moved-for-good", moved(308, kms.url()), unusable, "HTTP 308"),
         ("bitbucket", "redirect", to_bitbucket, down, "HTTP 307"),
         ("bitbucket", "huge", large(), down, "too large"),
         ("bitbucket", "truncated", Fault::TruncatedJson, down, "no JSON"),

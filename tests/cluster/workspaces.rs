@@ -37,10 +37,12 @@ async fn world() -> World {
     world
 }
 
-/// A connection with a token that reaches some workspaces and must reach others.
+/// A connection with a token that reaches some workspaces and must reach others. Its account is its own, as are limits.
 async fn apply(world: &World, name: &str, reached: &[&str], wanted: &[&str]) {
-    world.bitbucket.add(good(&token_of(name)).workspaces(reached.iter().copied()));
-    world.secret(name, EMAIL, &token_of(name)).await;
+    let (email, token) = (format!("{name}@example.com"), token_of(name));
+    let issued = Token::new(&email, &token).scopes(needed_by(&[UseCase::SecretScanning]));
+    world.bitbucket.add(issued.workspaces(reached.iter().copied()));
+    world.secret(name, &email, &token).await;
     world.connection(name).secret(name).change(json!({"workspaces": wanted})).apply().await;
 }
 

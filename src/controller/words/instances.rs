@@ -9,6 +9,7 @@ use crate::{
         host::HostProblem,
         instance::{InUse, InstanceJudgement},
         login::{self, AuthMethod, Login, Source},
+        trust::CaSource,
     },
     kms::{CERTIFICATE_NOT_TRUSTED, LoginError, NoProof},
 };
@@ -87,13 +88,28 @@ fn secrets() -> Vec<(&'static str, InstanceJudgement)> {
     told.collect()
 }
 
+/// What can be wrong with the CAs that an instance names.
+fn cas() -> Vec<(&'static str, InstanceJudgement)> {
+    let of = |kind: &str| {
+        let tls = json!({"caRef": {"kind": kind, "name": "kms-ca"}});
+        CaSource::of(Some(&serde_json::from_value(tls).expect("a tls")))
+    };
+    let source = of("ConfigMap").ok().flatten().expect("a source");
+    vec![
+        ("no CAs under that key", source.no_key(NAMESPACE)),
+        ("CAs that can't be read", source.unreadable(NAMESPACE)),
+        ("no ConfigMap of CAs", source.missing(NAMESPACE)),
+        ("CAs in something else", of("Bundle").expect_err("no kind")),
+    ]
+}
+
 /// All that instances say.
 pub fn all() -> Vec<Example> {
     let hosts = host_problems().into_iter().map(|(case, problem)| (case, InstanceJudgement::host(problem)));
     let logins = login_errors().into_iter().map(|(case, error)| (case, errors::login(&error)));
     let ready = [("a login that went well", InstanceJudgement::authenticated())].into_iter();
     let no_method = [("no method", InstanceJudgement::no_method())];
-    let ready = ready.chain(secrets()).chain(logins).chain(hosts).chain(no_method);
+    let ready = ready.chain(secrets()).chain(cas()).chain(logins).chain(hosts).chain(no_method);
     let ready = ready.map(|(case, judgement)| Example::new(case, types::READY, &judgement));
     let names = vec!["payments", "web"];
     let waiting = [

@@ -79,7 +79,7 @@ fn errors_of_kms() -> Vec<(&'static str, KmsError)> {
         ("no app connections", KmsError::NotOffered),
         ("the KMS's limit", KmsError::RateLimited { retry_after: None }),
         ("our own limit for the KMS", KmsError::NotYet { wait: Duration::from_secs(60) }),
-        ("words of the KMS", KmsError::Rejected { status: 422, message: "name: Must be slug friendly".to_owned() }),
+        ("words of the KMS", KmsError::Rejected { status: 422, message: "description: Must be plain text".to_owned() }),
     ]
 }
 
@@ -89,6 +89,8 @@ fn remotes() -> Vec<(&'static str, Remote)> {
         ("in step", Remote::Ours(connection())),
         ("a name that is taken", Remote::NameTaken),
         ("a name that is taken, and could be adopted", Remote::Adoptable(described("made by hand"))),
+        ("a KMS without projects", Remote::NoProjects),
+        ("a connection for the whole organization", Remote::Misplaced(connection())),
         ("another KMS", Remote::HostChanged),
         ("two connections with the mark", Remote::Ambiguous),
         ("a lost mark", Remote::NotOurs(described("edited"), Ownership::Unmarked)),
@@ -155,9 +157,20 @@ fn others(cluster: &InstanceRef, own: &InstanceRef) -> Vec<(&'static str, Judgem
     let refused = || asked(Verdict::Refused(Refusal::Dead));
     let unknown = || asked(Verdict::Unknown(NoVerdict::Forbidden));
     let hand_made = |text: &str| Remote::Adoptable(described(text));
+    let short_names =
+        KmsError::Rejected { status: 422, message: "name: name field must be at most 32 characters".to_owned() };
     let untrusted = LoginError::Unavailable { what: CERTIFICATE_NOT_TRUSTED.to_owned() };
     let outage = errors::login(&LoginError::Unavailable { what: "no connection".to_owned() });
     vec![
+        ("a name that the KMS refuses", errors::synced(&short_names, cluster, &project())),
+        (
+            "a connection for the whole organization that can't be deleted",
+            plan::left_behind(&errors::synced(
+                &KmsError::Unavailable { what: "HTTP 503".to_owned() },
+                cluster,
+                &project(),
+            )),
+        ),
         ("no instance", access::no_instance(cluster)),
         ("no instance of the namespace", access::no_instance(own)),
         ("an operator of some namespaces", access::not_served(cluster)),
@@ -247,6 +260,8 @@ fn every_answer_of_the_kms_is_told() {
         values(remotes()).chain([Remote::Unreadable(project_unknown())]),
         Remote::Unreadable(_),
         Remote::Absent,
+        Remote::Misplaced(_),
+        Remote::NoProjects,
         Remote::Ours(_),
         Remote::NotOurs(..),
         Remote::Ambiguous,

@@ -26,7 +26,7 @@ impl InstanceReason {
                 "Find out who else uses the identity. The lock ends by itself.",
             ),
             Self::SecretNotFound => about(
-                "What the credentials come from isn't there: the Secret, or the ServiceAccount.",
+                "Something that the instance names isn't there: the Secret, the ServiceAccount, or what holds its CAs.",
                 "It was not created yet, or is not in the namespace of the instance (`spec.namespace` in the cluster kind).",
                 "Create it there.",
             ),
@@ -35,10 +35,15 @@ impl InstanceReason {
                 "Another tool names keys differently.",
                 "Add the key, or name yours in `secretRef`.",
             ),
+            Self::CaInvalid => about(
+                "What `spec.tls.caRef` names holds no CA certificates. Nothing was sent.",
+                "The key is missing or named differently, or what is behind it is not PEM, or cut off.",
+                "Put the CA certificates (PEM) there, or name another key in `spec.tls.caRef`.",
+            ),
             Self::TlsFailed => about(
                 "The certificate of the KMS is not trusted. Nothing was sent.",
                 "It has expired, is for another name, or comes from a CA that the operator doesn't know.",
-                "Renew the certificate, or correct `spec.host`.",
+                "Have it renewed, correct `spec.host`, or name its CA in `spec.tls.caRef`.",
             ),
             Self::Unreachable => about(
                 "The KMS, or the API server that mints a token for it, gave no usable answer.",

@@ -26,6 +26,10 @@ pub fn deletion(policy: Option<DeletionPolicy>, recorded: Option<&ConnectionStat
         (DeletionPolicy::Delete, Remote::Ours(connection)) => {
             done(Some(Step::Delete { id: connection.id.clone() }), Some(Intent::Deleted(Identity::of(connection))))
         }
+        // Nobody asked for a connection of the whole organization: it isn't kept either.
+        (_, Remote::Misplaced(connection)) => {
+            done(Some(Step::Delete { id: connection.id.clone() }), Some(Intent::Deleted(Identity::of(connection))))
+        }
         (DeletionPolicy::Retain, Remote::Ours(connection)) => {
             let description = ownership::without_mark(&connection.description).to_owned();
             let changes = Changes { name: None, description: Some(description) };
@@ -33,15 +37,19 @@ pub fn deletion(policy: Option<DeletionPolicy>, recorded: Option<&ConnectionStat
             done(Some(strip), Some(Intent::Retained { connection: Identity::of(connection), with_mark: false }))
         }
         // A pass before a crash deleted it, or somebody else did.
-        (DeletionPolicy::Delete, Remote::Absent | Remote::NameTaken | Remote::Adoptable(_)) => {
+        (DeletionPolicy::Delete, Remote::Absent | Remote::NameTaken | Remote::Adoptable(_) | Remote::NoProjects) => {
             done(None, recorded.map(|recorded| Intent::Deleted(Identity::recorded(recorded))))
         }
-        (DeletionPolicy::Retain, Remote::Absent | Remote::NameTaken | Remote::Adoptable(_)) => done(None, None),
-        (DeletionPolicy::Retain, Remote::NotOurs(connection, _)) => {
-            done(None, Some(Intent::Retained { connection: Identity::of(connection), with_mark: false }))
+        (DeletionPolicy::Retain, Remote::Absent | Remote::NameTaken | Remote::Adoptable(_) | Remote::NoProjects) => {
+            done(None, None)
         }
-        (DeletionPolicy::Delete, Remote::NotOurs(connection, _)) => {
-            done(None, Some(Intent::LeftAlone(Identity::of(connection))))
+        // Told by the name that the status knows: what the connection is called now may be somebody else's business.
+        (DeletionPolicy::Retain, Remote::NotOurs(..)) => done(
+            None,
+            recorded.map(|recorded| Intent::Retained { connection: Identity::recorded(recorded), with_mark: false }),
+        ),
+        (DeletionPolicy::Delete, Remote::NotOurs(..)) => {
+            done(None, recorded.map(|recorded| Intent::LeftAlone(Identity::recorded(recorded))))
         }
         // It has its turn soon; nothing is in its way.
         (_, Remote::Unreadable(why)) if why.reason == Reason::RateLimited => Plan::nothing(why.clone(), true),

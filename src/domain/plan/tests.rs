@@ -9,6 +9,7 @@ use crate::domain::{
 use serde_json::json;
 
 mod adoption;
+mod misplaced;
 
 const ID: &str = "11111111-1111-4111-8111-111111111111";
 
@@ -329,11 +330,14 @@ fn deletion_ends_or_says_what_blocks_it() {
     let retained = |with_mark| vec![Intent::Retained { connection: me(), with_mark }];
     let down = || Remote::Unreadable(Judgement::new(Reason::KmsUnavailable, "The KMS is down."));
     let denied = || Remote::Unreadable(Judgement::new(Reason::KmsPermissionDenied, "Not allowed."));
+    // It may be called otherwise by now, and that is its owner's business.
+    let another = || Remote::NotOurs(KmsConnection { name: "theirs".to_owned(), ..held() }, Ownership::Another);
     let unmarked = || Remote::NotOurs(held(), Ownership::Unmarked);
     let table = [
         (Delete, Remote::Ours(held()), vec!["delete connection"], vec![Intent::Deleted(me())], true),
         (Delete, Remote::Absent, vec![], vec![Intent::Deleted(me())], true),
         (Delete, unmarked(), vec![], vec![Intent::LeftAlone(me())], true),
+        (Delete, another(), vec![], vec![Intent::LeftAlone(me())], true),
         (Delete, down(), vec![], vec![], false),
         (Delete, denied(), vec![], vec![], false),
         (Delete, Remote::Ambiguous, vec![], vec![], false),
@@ -341,6 +345,7 @@ fn deletion_ends_or_says_what_blocks_it() {
         (Retain, Remote::Ours(held()), vec!["update description"], retained(false), true),
         (Retain, Remote::Absent, vec![], vec![], true),
         (Retain, unmarked(), vec![], retained(false), true),
+        (Retain, another(), vec![], retained(false), true),
         (Retain, down(), vec![], retained(true), true),
         (Retain, Remote::HostChanged, vec![], retained(true), true),
     ];

@@ -143,6 +143,26 @@ fn nothing_new_writes_nothing() {
 }
 
 #[test]
+fn another_key_of_the_same_secret_is_another_token() {
+    let refused = |word: &str| token(word, Verdict::Refused(Refusal::InvalidOrExpired));
+    let missing = Token::NoKey("other".to_owned());
+    for wrong in [refused("a-password"), down("a-password"), missing] {
+        let mut world = World::ready("2027-06-01");
+        assert!(world.status.token.as_ref().is_some_and(|token| token.fingerprint.is_some()));
+        let first_seen = world.status.token.as_ref().and_then(|token| token.first_seen_time.clone());
+        // The Secret is as it was.
+        world.looks(10, &wrong, "1", Some("2027-06-01"), synced(Reason::InSync));
+        let now = world.status.token.clone().expect("a token in the status");
+        assert_eq!(now.fingerprint, None, "{wrong:?}: it isn't the one that was accepted, nor is its own published");
+        assert_ne!(now.first_seen_time, first_seen, "{wrong:?}");
+        assert!(world.status.account.is_none(), "{wrong:?}: whose it is isn't known");
+        let mut same = World::ready("2027-06-01");
+        same.looks(10, &down("one"), "1", Some("2027-06-01"), synced(Reason::InSync));
+        assert!(same.status.token.is_some_and(|token| token.fingerprint.is_some()), "an outage changes nothing");
+    }
+}
+
+#[test]
 fn a_verification_costs_one_status_and_no_event() {
     let mut world = World::ready("2027-06-01");
     let report = world.looks(INTERVAL, &good("one"), "1", Some("2027-06-01"), synced(Reason::InSync));

@@ -25,7 +25,7 @@ use crate::{
     domain::{
         connection::{Changes, KmsScope, NewConnection},
         credential::Credentials,
-        limit::Priority::InTurn,
+        limit::Priority::{AtOnce, InTurn},
         login::AuthMethod,
     },
     http,
@@ -53,7 +53,7 @@ fn at(url: url::Url, observe: http::Observe) -> super::Server {
 }
 
 fn reading(not_before: Option<Instant>) -> Reading {
-    Reading { priority: InTurn, not_before, max_age: Duration::from_secs(30), insist: true }
+    Reading { priority: AtOnce, not_before, max_age: Duration::from_secs(30) }
 }
 
 async fn turn(kms: &Kms) -> WriteTurn {
@@ -165,7 +165,7 @@ async fn many_requests_share_one_login() {
         false => reply(500, &json!({})),
     })
     .await;
-    let all = join_all((0..50).map(|_| kms.connection(ID, InTurn))).await;
+    let all = join_all((0..50).map(|_| kms.connection(&KmsScope::Organization, ID, InTurn))).await;
     assert!(all.into_iter().all(|found| found.is_ok_and(|found| found.is_some())));
     assert_eq!((server.logins(), server.all()), (1, 51));
     assert_eq!(kms.authenticate(true).await, Ok(()));
@@ -188,7 +188,7 @@ async fn many_requests_share_one_new_login() {
     })
     .await;
     assert_eq!(kms.authenticate(false).await, Ok(()));
-    let all = join_all((0..50).map(|_| kms.connection(ID, InTurn))).await;
+    let all = join_all((0..50).map(|_| kms.connection(&KmsScope::Organization, ID, InTurn))).await;
     assert!(all.into_iter().all(|found| found.is_ok_and(|found| found.is_some())));
     assert_eq!((server.logins(), server.all()), (2, 102));
 }
@@ -198,7 +198,7 @@ async fn a_session_that_is_never_taken_makes_no_loop() {
     let (server, kms) = Server::start(logged_in(|_| reply(401, &json!({ "message": "Token missing" })))).await;
     for _ in 0..3 {
         let refused = LoginError::SessionRefused { message: "Token missing".to_owned() };
-        assert_eq!(kms.connection(ID, InTurn).await, Err(refused.into()));
+        assert_eq!(kms.connection(&KmsScope::Organization, ID, InTurn).await, Err(refused.into()));
     }
     assert_eq!((server.logins(), server.all()), (2, 4));
 }
@@ -208,7 +208,7 @@ async fn refused_credentials_are_not_tried_again() {
     let (server, kms) = Server::start(|_| reply(401, &json!({ "message": "Invalid credentials" }))).await;
     for _ in 0..3 {
         assert_eq!(kms.authenticate(false).await, Err(INVALID));
-        assert_eq!(kms.connection(ID, InTurn).await, Err(INVALID.into()));
+        assert_eq!(kms.connection(&KmsScope::Organization, ID, InTurn).await, Err(INVALID.into()));
     }
     assert_eq!(server.all(), 1);
     assert_eq!(kms.authenticate(true).await, Err(INVALID));
@@ -240,9 +240,12 @@ async fn a_list_is_read_once_and_follows_own_writes() {
 #[tokio::test]
 async fn a_missing_connection_is_no_error() {
     let (server, kms) = Server::start(logged_in(|_| none())).await;
-    assert_eq!(kms.connection(ID, InTurn).await, Ok(None));
-    assert_eq!(kms.connection("../x", InTurn).await, Ok(None));
-    assert_eq!(server.count("GET /api/v1/app-connections/bitbucket/..%2Fx"), 1);
+    assert_eq!(kms.connection(&KmsScope::Organization, ID, InTurn).await, Ok(None));
+    let asked = server.all();
+    for no_id in ["", "..", "../x", "x?y", "payments"] {
+        assert_eq!(kms.connection(&KmsScope::Organization, no_id, InTurn).await, Ok(None));
+    }
+    assert_eq!(server.all(), asked, "what is no id is not asked for");
     assert_eq!(kms.connection_named(&KmsScope::Project("p".to_owned()), NAME, InTurn).await, Ok(None));
     assert_eq!(server.count("GET /api/v1/app-connections/bitbucket/connection-name/payments?projectId=p"), 1);
     assert_eq!(kms.delete(ID, turn(&kms).await).await, Ok(()));
@@ -252,8 +255,11 @@ async fn a_missing_connection_is_no_error() {
 #[tokio::test]
 async fn a_connection_of_another_scope_is_none() {
     let (_server, kms) = Server::start(logged_in(|_| one(NAME))).await;
+    let elsewhere = KmsScope::Project("p".to_owned());
     assert!(kms.connection_named(&KmsScope::Organization, NAME, InTurn).await.is_ok_and(|found| found.is_some()));
-    assert_eq!(kms.connection_named(&KmsScope::Project("p".to_owned()), NAME, InTurn).await, Ok(None));
+    assert_eq!(kms.connection_named(&elsewhere, NAME, InTurn).await, Ok(None));
+    assert!(kms.connection(&KmsScope::Organization, ID, InTurn).await.is_ok_and(|found| found.is_some()));
+    assert_eq!(kms.connection(&elsewhere, ID, InTurn).await, Ok(None));
 }
 
 #[tokio::test]
@@ -276,7 +282,7 @@ async fn another_server_offers_no_app_connections() {
     let (_server, kms) = Server::start(|_| typed(200, "text/html", "<!doctype html>")).await;
     assert_eq!(kms.authenticate(false).await, Err(LoginError::NotOffered));
     let (_server, kms) = Server::start(logged_in(|_| typed(200, "text/html", "<!doctype html>"))).await;
-    assert_eq!(kms.connection(ID, InTurn).await, Err(KmsError::NotOffered));
+    assert_eq!(kms.connection(&KmsScope::Organization, ID, InTurn).await, Err(KmsError::NotOffered));
     assert_eq!(kms.connections(&KmsScope::Organization, reading(None)).await.err(), Some(KmsError::NotOffered));
     let lost = kms.create(&new_connection(), &credentials(), turn(&kms).await).await;
     assert!(lost.is_err_and(|error| error.may_have_taken_effect()));
@@ -295,7 +301,7 @@ async fn a_body_has_a_limit() {
     }))
     .await;
     let expected = KmsError::Unavailable { what: "an answer that is too large".to_owned() };
-    assert_eq!(kms.connection(ID, InTurn).await, Err(expected.clone()));
+    assert_eq!(kms.connection(&KmsScope::Organization, ID, InTurn).await, Err(expected.clone()));
     assert_eq!(kms.delete(ID, turn(&kms).await).await, Err(expected));
 }
 

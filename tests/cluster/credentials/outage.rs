@@ -1,11 +1,12 @@
 //! When Bitbucket says nothing about a token: it is never called invalid, and what was Ready stays so.
 
+use bitbucket_connection_operator::domain::scopes::UseCase;
 use futures::future::join_all;
 use serde_json::json;
-use sim::{Fault, State};
+use sim::{Fault, State, Token};
 
 use super::{apply, asked, good, token_of, with, world};
-use crate::harness::{Kstatus, World, assert_condition, condition, kstatus};
+use crate::harness::{Kstatus, World, assert_condition, condition, kstatus, needed_by};
 
 /// How the answer about a token is withheld.
 enum How {
@@ -65,9 +66,15 @@ fn end_all(world: &World, rows: &[Outage]) {
     rows.iter().for_each(|row| world.bitbucket.set(&token_of(row.name), State::Good));
 }
 
+/// A token of an account of its own: a limit is one of the account.
+async fn with_account(world: &World, name: &str) {
+    let (email, token) = (format!("{name}@example.com"), token_of(name));
+    world.bitbucket.add(Token::new(&email, &token).scopes(needed_by(&[UseCase::SecretScanning])));
+    world.secret(name, &email, &token).await;
+}
+
 async fn with_token(world: &World, row: &Outage) {
-    world.bitbucket.add(good(&token_of(row.name)));
-    world.secret_with(row.name, with(&token_of(row.name))).await;
+    with_account(world, row.name).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,20 +164,28 @@ async fn a_new_token_waits_for_its_verdict_while_the_old_one_stays() {
 async fn bitbucket_says_when_to_come_back_and_a_person_may_ask_before() {
     let world = world().await;
     let token = token_of("later");
-    world.bitbucket.add(good(&token));
     world.bitbucket.fail_when(asked(&token).times(1), Fault::RateLimited { retry_after: Some(3_600) });
-    world.secret_with("later", with(&token)).await;
+    with_account(&world, "later").await;
     apply(&world, "later").await;
     world.not_ready("later", "RateLimited").await;
 
-    // Another one, which was not told when, is tried again and succeeds; this one isn't tried.
+    // Another account, which was not told when, is tried again and succeeds; this one isn't tried.
     let other = token_of("soon");
-    world.bitbucket.add(good(&other));
-    world.bitbucket.fail_when(asked(&other).times(2), Fault::RateLimited { retry_after: None });
-    world.secret_with("soon", with(&other)).await;
+    world.bitbucket.fail_when(asked(&other).times(1), Fault::RateLimited { retry_after: None });
+    with_account(&world, "soon").await;
     apply(&world, "soon").await;
     world.ready("soon").await;
     assert_eq!(world.bitbucket.count(&asked(&token)), 1);
+
+    // Nor is another token of that account.
+    let (email, sibling) = ("later@example.com", token_of("sibling"));
+    world.bitbucket.add(Token::new(email, &sibling).scopes(needed_by(&[UseCase::SecretScanning])));
+    world.secret("sibling", email, &sibling).await;
+    apply(&world, "sibling").await;
+    let bbc = world.not_ready("sibling", "RateLimited").await;
+    let words = &["keeps Bitbucket's hourly limit", "comes by itself", "--bitbucket-requests-per-hour"];
+    assert_condition(&bbc, "CredentialsValid", "Unknown", "RateLimited", words);
+    assert_eq!(world.bitbucket.count(&asked(&sibling)), 0);
 
     world.request_reconcile("later").await;
     world.ready("later").await;

@@ -78,6 +78,11 @@ impl Tenant {
         self.apply(manifest).await;
     }
 
+    /// Applies a ConfigMap with these keys and texts, and no others.
+    pub async fn config_map(&self, name: &str, data: Value) {
+        self.apply(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})).await;
+    }
+
     /// Applies the KmsInstance `kms`, which reaches the stand-in, and its Secret `kms-credentials`.
     pub async fn instance(&self) {
         self.instance_with(json!({})).await;

@@ -34,6 +34,12 @@ impl Tenant {
         self.until_object(self.api(), name, what, holds).await
     }
 
+    /// Waits until a KmsInstance has this reason in its present generation.
+    pub async fn until_instance_says(&self, name: &str, reason: &str) -> KmsInstance {
+        let holds = |instance: &KmsInstance| is_settled(instance) && condition(instance, "Ready").1 == reason;
+        self.until_instance(name, &format!("says {reason}"), holds).await
+    }
+
     /// The same for a ClusterKmsInstance.
     pub async fn until_cluster_instance(
         &self,

@@ -88,6 +88,10 @@ impl Builder {
             vec!["--health-addr", "127.0.0.1:0"],
             vec!["--metrics-addr", "127.0.0.1:0"],
             vec!["--log-format", "json"],
+            // Tests do in seconds what takes hours elsewhere; those about limits set them.
+            vec!["--kms-reads-per-minute", "0"],
+            vec!["--kms-writes-per-minute", "0"],
+            vec!["--bitbucket-requests-per-hour", "0"],
         ];
         if !self.cluster_wide {
             usual.extend([vec!["--namespaces", &namespace], vec!["--owner-id", &owner]]);
@@ -173,6 +177,11 @@ impl World {
     /// a write a moment after a watch may have shown it: see [`World::api_writes_until`].
     pub fn api_writes(&self) -> Vec<Write> {
         writes::of_user(&self.plane.control_plane.audit_log(), &self.user)
+    }
+
+    /// Secrets and ConfigMaps that the operator read, or tried to, such as `secrets team-a/bitbucket-token`.
+    pub fn api_reads(&self) -> Vec<String> {
+        writes::reads_of_user(&self.plane.control_plane.audit_log(), &self.user)
     }
 
     /// Asks until this holds for the operator's writes, and returns them; nothing tells when one is noted.

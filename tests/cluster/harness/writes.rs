@@ -1,4 +1,4 @@
-//! What the operator changed, or tried to, as the API server saw it.
+//! What the operator changed, or tried to, and which Secrets it read, as the API server saw it.
 
 use serde_json::Value;
 
@@ -24,22 +24,31 @@ impl Write {
     }
 }
 
-/// Reads the API server's audit log; of all lines those about `user`, who is impersonated.
+/// Reads the API server's audit log; of all changes those by `user`, who is impersonated.
 pub fn of_user(audit_log: &str, user: &str) -> Vec<Write> {
+    let requests = requests(audit_log, user);
+    requests.filter(|request| request.verb != "get").collect()
+}
+
+/// Secrets and ConfigMaps that `user` read one by one, or tried to: `secrets team-a/bitbucket-token`, in their order.
+pub fn reads_of_user(audit_log: &str, user: &str) -> Vec<String> {
+    let reads = requests(audit_log, user).filter(|request| request.verb == "get");
+    reads.map(|read| format!("{} {}/{}", read.resource, read.namespace, read.name)).collect()
+}
+
+fn requests(audit_log: &str, user: &str) -> impl Iterator<Item = Write> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let events = audit_log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let events = events.filter(|event| event["impersonatedUser"]["username"] == user);
-    events
-        .map(|event| {
-            let object = &event["objectRef"];
-            let subresource = object["subresource"].as_str().map(|name| format!("/{name}")).unwrap_or_default();
-            Write {
-                verb: text(&event["verb"]),
-                resource: text(&object["resource"]) + &subresource,
-                namespace: text(&object["namespace"]),
-                name: text(&object["name"]),
-                code: event["responseStatus"]["code"].as_i64().unwrap_or_default(),
-            }
-        })
-        .collect()
+    let events = events.filter(move |event| event["impersonatedUser"]["username"] == user);
+    events.map(move |event| {
+        let object = &event["objectRef"];
+        let subresource = object["subresource"].as_str().map(|name| format!("/{name}")).unwrap_or_default();
+        Write {
+            verb: text(&event["verb"]),
+            resource: text(&object["resource"]) + &subresource,
+            namespace: text(&object["namespace"]),
+            name: text(&object["name"]),
+            code: event["responseStatus"]["code"].as_i64().unwrap_or_default(),
+        }
+    })
 }

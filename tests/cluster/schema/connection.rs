@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::table::{ABSENT, Place, bad, good};
+use super::table::{ABSENT, LEADING_ELSEWHERE, Place, bad, good, with};
 use crate::harness::{PROJECT, World};
 
 const NAME: &str = "metadata.name is no valid connection name (lower case letters, digits and single hyphens, at most 64); \
@@ -133,6 +133,24 @@ async fn names_and_scope() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_becomes_part_of_an_address_leads_nowhere_else() {
+    let (_world, place) = place().await;
+    let fields = [
+        ("spec.secretRef.name", "secretRef.name must be the name of a Secret in this namespace"),
+        ("spec.kmsRef.name", "kmsRef.name must be the name of an instance"),
+        ("spec.connectionName", CONNECTION_NAME),
+        ("spec.projectId", PROJECT_ID),
+    ];
+    let named = |(field, words): (&'static str, &'static str)| {
+        LEADING_ELSEWHERE.map(|text| bad(json!({field: text}), field, words))
+    };
+    let mut rows: Vec<_> = fields.into_iter().flat_map(named).collect();
+    rows.extend(LEADING_ELSEWHERE.map(|text| bad(json!({"spec.workspaces": [text]}), "spec.workspaces", WORKSPACES)));
+    let base = with(&smallest(), &json!({"spec.kmsRef": {"name": "kms"}}));
+    place.created(&base, rows).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn credentials_and_scopes() {
     let (_world, place) = place().await;
     let keys = json!({"name": "s", "emailKey": "user.name", "tokenKey": "API_TOKEN", "expiresAtKey": "not-after"});
@@ -158,6 +176,7 @@ async fn credentials_and_scopes() {
             "spec.secretRef.name",
             "Too long: may not be more than 253",
         ),
+        good(json!({"spec.secretRef.name": "bitbucket.token-2"})),
         bad(json!({"spec.secretRef.namespace": "other"}), "", "unknown field \"spec.secretRef.namespace\""),
         bad(json!({"spec.secretRef.emailKey": "e mail"}), "spec.secretRef.emailKey", KEY),
         bad(json!({"spec.secretRef.emailKey": ""}), "spec.secretRef.emailKey", KEY),

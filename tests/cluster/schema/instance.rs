@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::table::{ABSENT, Place, Row, bad, good, with};
+use super::table::{ABSENT, LEADING_ELSEWHERE, Place, Row, bad, good, with};
 use crate::harness::{PROJECT, World};
 
 const HOST: &str = "host must be an URL such as https://kms.example.com, without path, query or user";
@@ -16,9 +16,13 @@ const AUDIENCE: &str = "audience must be what the machine identity in the KMS ex
                         without white space";
 const KEY: &str =
     "must be the name of a key in the Secret: letters, digits, '-', '_' or '.'; leave it out for the default";
+const CA_KIND: &str = "caRef.kind must be ConfigMap or Secret";
+const CA_NAME: &str = "caRef.name must be the name of a ConfigMap or Secret";
+const CA_KEY: &str = "must be the name of a key in the ConfigMap or Secret: letters, digits, '-', '_' or '.'; leave it out for \
+                      the default";
 const SLUG: &str =
     "organizationSlug must be the slug of an organization, such as acme (organization settings in the KMS)";
-const NAMESPACE: &str = "namespace must be the name of the namespace that holds the Secret of auth";
+const NAMESPACE: &str = "namespace must be the name of the namespace that holds what auth and tls refer to";
 const GRANT: &str =
     "a grant needs projectIds (\"*\" for any project) or organizationScope: true, else it grants nothing";
 const PROJECT_IDS: &str = "projectIds holds ids of KMS projects (UUIDs), or \"*\" for any project";
@@ -89,6 +93,9 @@ fn common() -> Vec<Row> {
             "Too long: may not be more than 253",
         ),
     ];
+    let universal = "spec.auth.universal.secretRef.name";
+    let words = "secretRef.name must be the name of a Secret";
+    rows.extend(LEADING_ELSEWHERE.map(|name| bad(json!({universal: name}), universal, words)));
     let hosts = [
         "https://app.kms.hanzo.ai",
         "https://kms.example.com/",
@@ -113,9 +120,41 @@ fn common() -> Vec<Row> {
         " https://kms.example.com",
         "https://kms example.com",
     ];
+    rows.extend(
+        LEADING_ELSEWHERE.map(|slug| bad(json!({"spec.organizationSlug": slug}), "spec.organizationSlug", SLUG)),
+    );
     rows.extend(hosts.iter().map(|host| good(json!({"spec.host": host}))));
     rows.extend(no_hosts.iter().map(|host| bad(json!({"spec.host": host}), "spec.host", HOST)));
     rows.push(bad(json!({"spec.host": format!("https://{}.example.com", "a".repeat(250))}), "spec.host", HOST));
+    rows
+}
+
+/// More trusted CAs.
+fn trust() -> Vec<Row> {
+    let tls = |changes: Value| {
+        let base = json!({"caRef": {"kind": "ConfigMap", "name": "kms-ca"}});
+        json!({"spec.tls": with(&base, &changes)})
+    };
+    let mut rows = vec![
+        good(tls(json!({}))),
+        good(tls(json!({"caRef.kind": "Secret", "caRef.key": "tls.crt"}))),
+        good(tls(json!({"caRef.key": null}))),
+        good(json!({"spec.tls": null})),
+        bad(json!({"spec.tls": {}}), "spec.tls.caRef", "Required value"),
+        bad(tls(json!({"caRef": null})), "spec.tls.caRef", "Required value"),
+        bad(tls(json!({"caRef.kind": ABSENT})), "spec.tls.caRef.kind", "Required value"),
+        bad(tls(json!({"caRef.name": ABSENT})), "spec.tls.caRef.name", "Required value"),
+        bad(tls(json!({"caRef.kind": "a".repeat(65)})), "spec.tls.caRef.kind", "Too long: may not be more than 64"),
+        bad(tls(json!({"caRef.name": "a".repeat(254)})), "spec.tls.caRef.name", "Too long: may not be more than 253"),
+        bad(tls(json!({"caRef.key": "a".repeat(254)})), "spec.tls.caRef.key", "Too long: may not be more than 253"),
+        bad(tls(json!({"caRef.namespace": "other"})), "", "unknown field \"spec.tls.caRef.namespace\""),
+        bad(tls(json!({"insecureSkipVerify": true})), "", "unknown field \"spec.tls.insecureSkipVerify\""),
+        bad(tls(json!({"caRef": "kms-ca"})), "spec.tls.caRef", "must be of type object"),
+    ];
+    let (kind, name, key) = ("spec.tls.caRef.kind", "spec.tls.caRef.name", "spec.tls.caRef.key");
+    rows.extend(["", "configmap", "Bundle"].map(|word| bad(tls(json!({"caRef.kind": word})), kind, CA_KIND)));
+    rows.extend(["", "Kms", "a b", "a/b", "-a", ".."].map(|word| bad(tls(json!({"caRef.name": word})), name, CA_NAME)));
+    rows.extend(["", "a b", "a/b"].map(|word| bad(tls(json!({"caRef.key": word})), key, CA_KEY)));
     rows
 }
 
@@ -175,6 +214,7 @@ fn methods() -> Vec<Row> {
         rows.push(bad(with_spec(json!({"secretRef.name": ABSENT})), name, "Required value"));
         let words = "secretRef.name must be the name of a Secret";
         rows.push(bad(with_spec(json!({"secretRef.name": ""})), name, words));
+        rows.extend(LEADING_ELSEWHERE.map(|text| bad(with_spec(json!({"secretRef.name": text})), name, words)));
         rows.push(bad(
             with_spec(json!({"secretRef.name": "a".repeat(254)})),
             name,
@@ -185,6 +225,7 @@ fn methods() -> Vec<Row> {
         if identified {
             rows.push(bad(with_spec(json!({"identityId": ABSENT})), identity, "Required value"));
             rows.extend(["", "a b", "a/b"].map(|id| bad(with_spec(json!({"identityId": id})), identity, IDENTITY)));
+            rows.extend(LEADING_ELSEWHERE.map(|id| bad(with_spec(json!({"identityId": id})), identity, IDENTITY)));
             rows.push(bad(with_spec(json!({"identityId": "a".repeat(65)})), identity, IDENTITY));
             let words = "Too long: may not be more than 253";
             rows.push(bad(with_spec(json!({"identityId": "a".repeat(254)})), identity, words));
@@ -236,6 +277,9 @@ fn minting_methods() -> Vec<Row> {
             ["", "Login", "a b", "a/b", "-a", "a;b"]
                 .map(|account| bad(auth(json!({"serviceAccountRef.name": account})), name, ACCOUNT)),
         );
+        rows.extend(
+            LEADING_ELSEWHERE.map(|account| bad(auth(json!({"serviceAccountRef.name": account})), name, ACCOUNT)),
+        );
         let long = "Too long: may not be more than 253";
         rows.push(bad(auth(json!({"serviceAccountRef.name": "a".repeat(254)})), name, long));
         rows.push(bad(auth(json!({"serviceAccountRef.namespace": "other"})), "", namespace));
@@ -252,6 +296,7 @@ async fn instances_of_a_namespace() {
     let world = World::builder().without_operator().start().await;
     let place = Place::new(world.client(), Some(world.namespace()), "kmsinstances");
     place.created(&namespaced(), common()).await;
+    place.created(&namespaced(), trust()).await;
     place.created(&namespaced(), methods()).await;
     place.created(&namespaced(), minting_methods()).await;
     // What is for the cluster kind alone.
@@ -267,11 +312,11 @@ async fn instances_of_a_namespace() {
         good(json!({"spec.host": "https://kms.example.com"})),
         good(json!({"spec.auth.universal.secretRef.name": "other"})),
         good(json!({"spec.organizationSlug": "acme"})),
+        good(json!({"spec.tls": {"caRef": {"kind": "ConfigMap", "name": "kms-ca"}}})),
         bad(json!({"spec.auth": {}}), "spec.auth", METHOD),
     ];
     place.updated(&created, rows).await;
-    let status =
-        json!({"status": {"observedGeneration": 1, "connections": 3, "secretVersion": "uid/7", "conditions": []}});
+    let status = json!({"status": {"observedGeneration": 1, "connections": 3, "secretVersion": "uid/7", "caVersion": "uid/8", "conditions": []}});
     place.status_updated(&created, vec![good(status)]).await;
 }
 
@@ -280,9 +325,10 @@ async fn instances_of_the_cluster() {
     let world = World::builder().without_operator().start().await;
     let place = Place::new(world.client(), None, "clusterkmsinstances");
     place.created(&cluster(), common()).await;
+    place.created(&cluster(), trust()).await;
     place.created(&cluster(), methods()).await;
     place.created(&cluster(), minting_methods()).await;
-    let rows = vec![
+    let mut rows = vec![
         bad(json!({"spec.namespace": ABSENT}), "spec.namespace", "Required value"),
         bad(json!({"spec.namespace": null}), "spec.namespace", "Required value"),
         bad(json!({"spec.namespace": ""}), "spec.namespace", NAMESPACE),
@@ -292,6 +338,7 @@ async fn instances_of_the_cluster() {
         good(json!({"spec.namespace": "a".repeat(63)})),
         bad(json!({"spec.namespace": "a".repeat(254)}), "spec.namespace", "Too long: may not be more than 253"),
     ];
+    rows.extend(LEADING_ELSEWHERE.map(|name| bad(json!({"spec.namespace": name}), "spec.namespace", NAMESPACE)));
     place.created(&cluster(), rows).await;
 }
 

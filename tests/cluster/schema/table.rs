@@ -8,6 +8,21 @@ use serde_json::{Map, Value, json};
 /// Stands in a row's changes for a field that isn't there; null is an empty one.
 pub const ABSENT: &str = "(absent)";
 
+/// What would lead elsewhere as a part of an address, or mean something else there.
+pub const LEADING_ELSEWHERE: [&str; 11] = [
+    "..",
+    "../x",
+    "../../team-b/secrets/token",
+    "a/../../b",
+    "a/b",
+    "a\\b",
+    "%2e%2e%2fb",
+    "a?watch=true",
+    "a#b",
+    "a b",
+    "a\nb",
+];
+
 /// How many rows are asked at once.
 const AT_ONCE: usize = 16;
 

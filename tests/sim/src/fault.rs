@@ -148,6 +148,13 @@ impl Match {
         self
     }
 
+    /// Operations and caller, if nothing else tells which requests are meant.
+    pub(crate) fn plain(&self) -> Option<(&[Operation], Option<Caller>)> {
+        let Self { operations, method, path, token, caller, containing, skip: _, times: _ } = self;
+        let others = method.is_some() || path.is_some() || token.is_some() || containing.is_some();
+        (!others).then_some((operations, *caller))
+    }
+
     /// Is this request meant? Says nothing about [`Match::skip`] and [`Match::times`].
     pub fn matches(&self, entry: &Entry) -> bool {
         let in_body = |token: &str| {

@@ -17,7 +17,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::fault::{Fault, Match, Rules};
-use crate::journal::{Auth, Caller, Entry, Outcome};
+use crate::journal::{Auth, Caller, Entry, Journal, Outcome};
+use crate::tally::Tally;
 use crate::wire::{Door, Flow, Line, Step};
 
 /// Bodies beyond this are cut off: nothing that belongs here is larger.
@@ -34,12 +35,20 @@ pub struct Front {
     written: watch::Sender<u64>,
     /// Bumped by every healing, which ends hung requests.
     healed: watch::Sender<u64>,
-    /// An error of this status and message in the service's own shape.
-    error: fn(u16, &str) -> Value,
+    voice: Voice,
+}
+
+/// How a service words what the front says for it.
+#[derive(Clone, Copy)]
+pub(crate) struct Voice {
+    /// The body of an error of this status and message.
+    pub(crate) error: fn(u16, &str) -> Value,
+    /// 429, with or without the seconds to wait.
+    pub(crate) rate_limited: fn(Option<u64>) -> Answer,
 }
 
 struct Inner {
-    journal: Vec<Entry>,
+    journal: Journal,
     rules: Rules,
     down: bool,
     clock: Clock,
@@ -51,10 +60,10 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Front {
-    pub(crate) fn new(error: fn(u16, &str) -> Value) -> Self {
+    pub(crate) fn new(voice: Voice) -> Self {
         Self {
             inner: Mutex::new(Inner {
-                journal: Vec::new(),
+                journal: Journal::default(),
                 rules: Rules::default(),
                 down: false,
                 clock: Arc::new(Timestamp::now),
@@ -63,28 +72,43 @@ impl Front {
             refusing: Arc::default(),
             written: watch::Sender::new(0),
             healed: watch::Sender::new(0),
-            error,
+            voice,
         }
     }
 
     /// All requests since the start or the last [`Front::clear_journal`], in the order of their arrival.
     pub fn journal(&self) -> Vec<Entry> {
-        lock(&self.inner).journal.clone()
+        lock(&self.inner).journal.entries().to_vec()
     }
 
-    /// Forgets all requests.
+    /// Whether requests are kept in the journal, as they are at first. Without it a stand-in takes millions of them in
+    /// little space; what was kept is forgotten, and only [`Front::tally`] and counts of operations and callers are left.
+    pub fn keep_journal(&self, keep: bool) {
+        lock(&self.inner).journal.keep(keep);
+    }
+
+    /// How many requests there were since the start or the last [`Front::clear_journal`].
+    pub fn tally(&self) -> Tally {
+        lock(&self.inner).journal.tally.clone()
+    }
+
+    /// Forgets all requests, and their numbers.
     pub fn clear_journal(&self) {
         lock(&self.inner).journal.clear();
     }
 
     /// The requests that are meant.
     pub fn matching(&self, what: &Match) -> Vec<Entry> {
-        lock(&self.inner).journal.iter().filter(|entry| what.matches(entry)).cloned().collect()
+        lock(&self.inner).journal.entries().iter().filter(|entry| what.matches(entry)).cloned().collect()
     }
 
     /// How many requests are meant.
     pub fn count(&self, what: &Match) -> usize {
-        lock(&self.inner).journal.iter().filter(|entry| what.matches(entry)).count()
+        let journal = &lock(&self.inner).journal;
+        match what.plain() {
+            Some((operations, caller)) => journal.tally.count(operations, caller),
+            None => journal.entries().iter().filter(|entry| what.matches(entry)).count(),
+        }
     }
 
     /// Waits until at least `count` requests that are meant have arrived, and returns them. Arrived is not answered:
@@ -103,7 +127,7 @@ impl Front {
         loop {
             let missing = {
                 let inner = lock(&self.inner);
-                let found = || inner.journal.iter().filter(|entry| holds(entry));
+                let found = || inner.journal.entries().iter().filter(|entry| holds(entry));
                 if found().count() >= count {
                     return found().cloned().collect();
                 }
@@ -164,17 +188,18 @@ impl Front {
         clock()
     }
 
-    /// `http://127.0.0.1:PORT`, or a name that resolves nowhere for a stand-in that doesn't listen.
-    pub(crate) fn origin(&self) -> String {
-        lock(&self.inner)
-            .address
-            .map_or_else(|| "http://stand-in.invalid".to_owned(), |address| format!("http://{address}"))
+    /// Where it listens.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        lock(&self.inner).address
     }
 
-    fn close(&self, seq: u64, outcome: Outcome) {
-        if let Some(entry) = lock(&self.inner).journal.iter_mut().rev().find(|entry| entry.seq == seq) {
-            entry.outcome = outcome;
-        }
+    /// `http://127.0.0.1:PORT`, or a name that resolves nowhere for a stand-in that doesn't listen.
+    pub(crate) fn origin(&self) -> String {
+        self.address().map_or_else(|| "http://stand-in.invalid".to_owned(), |address| format!("http://{address}"))
+    }
+
+    fn close(&self, entry: &Entry, outcome: Outcome) {
+        lock(&self.inner).journal.closed(entry, outcome);
         self.written.send_modify(|version| *version += 1);
     }
 }
@@ -184,17 +209,22 @@ impl Front {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: String,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
     pub(crate) fn json(status: u16, body: &Value) -> Self {
-        Self { status, headers: Vec::new(), body: body.to_string() }
-            .header("content-type", "application/json; charset=utf-8")
+        Self::text(status, body.to_string().into())
+    }
+
+    /// The text of a JSON.
+    pub(crate) fn text(status: u16, body: Bytes) -> Self {
+        Self { status, headers: Vec::new(), body }.header("content-type", "application/json; charset=utf-8")
     }
 
     pub(crate) fn html(status: u16, body: &str) -> Self {
-        Self { status, headers: Vec::new(), body: body.to_owned() }.header("content-type", "text/html; charset=utf-8")
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        Self { status, headers: Vec::new(), body }.header("content-type", "text/html; charset=utf-8")
     }
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
@@ -222,7 +252,7 @@ impl Answer {
     /// The first half of the body under the length of the whole, then `end`.
     fn into_half(self, end: Step) -> Response {
         let length = self.body.len();
-        let half = Bytes::copy_from_slice(&self.body.as_bytes()[..length / 2]);
+        let half = self.body.slice(..length / 2);
         let body = Flow::body([Step::Data(half), Step::Flush, end]);
         self.header("content-length", &length.to_string()).with(body)
     }
@@ -237,7 +267,7 @@ pub(crate) trait Service: Send + Sync + 'static {
     fn front(&self) -> &Front;
 
     /// What the service answers when nothing is wrong with it.
-    fn answer(self: Arc<Self>, request: Entry) -> impl Future<Output = Answer> + Send;
+    fn answer(self: Arc<Self>, request: Arc<Entry>) -> impl Future<Output = Answer> + Send;
 }
 
 /// Listens, and serves in the background until the runtime ends.
@@ -272,48 +302,47 @@ pub(crate) async fn handle<S: Service>(service: &Arc<S>, caller: Caller, request
     let mut healed = front.healed.subscribe();
     let (entry, fault, down) = {
         let mut inner = lock(&front.inner);
-        let entry = Entry::new(caller, time, &parts, &body);
-        inner.journal.push(entry.clone());
+        let entry = Arc::new(Entry::new(caller, time, &parts, &body));
+        inner.journal.arrived(&entry);
         let fault = inner.rules.pick(&entry);
         (entry, fault, inner.down)
     };
-    let seq = entry.seq;
     front.written.send_modify(|version| *version += 1);
 
     if front.refusing.load(Ordering::Relaxed) {
-        front.close(seq, Outcome::Reset);
+        front.close(&entry, Outcome::Reset);
         return Err(Closed);
     }
     if down {
-        front.close(seq, Outcome::Answered(503));
+        front.close(&entry, Outcome::Answered(503));
         return Ok(Answer::html(503, UNAVAILABLE).into_response());
     }
 
     // In a task of its own: a client that leaves doesn't undo what it asked for.
     let effect = async || {
-        let answer = tokio::spawn(Arc::clone(service).answer(entry.clone())).await;
+        let answer = tokio::spawn(Arc::clone(service).answer(Arc::clone(&entry))).await;
         answer.unwrap_or_else(|_| error(front, 500, "Something went wrong"))
     };
     let response = match fault {
         None => effect().await.into_response(),
         Some(Fault::Hang) => {
-            front.close(seq, Outcome::Hung);
+            front.close(&entry, Outcome::Hung);
             let _ = healed.changed().await;
             return Err(Closed);
         }
         Some(Fault::HangAnswer) => {
             let status = effect().await.status;
-            front.close(seq, Outcome::Lost(status));
+            front.close(&entry, Outcome::Lost(status));
             let _ = healed.changed().await;
             return Err(Closed);
         }
         Some(Fault::Reset) => {
-            front.close(seq, Outcome::Reset);
+            front.close(&entry, Outcome::Reset);
             return Err(Closed);
         }
         Some(Fault::LoseAnswer) => {
             let status = effect().await.status;
-            front.close(seq, Outcome::Lost(status));
+            front.close(&entry, Outcome::Lost(status));
             return Err(Closed);
         }
         Some(Fault::Delay(time)) => {
@@ -323,8 +352,7 @@ pub(crate) async fn handle<S: Service>(service: &Arc<S>, caller: Caller, request
         }
         Some(Fault::TruncatedJson) => {
             let mut answer = effect().await;
-            let half = answer.body.len() / 2;
-            answer.body = String::from_utf8_lossy(&answer.body.as_bytes()[..half]).into_owned();
+            answer.body.truncate(answer.body.len() / 2);
             answer.into_response()
         }
         Some(Fault::CutBody) => effect().await.into_half(Step::Fail),
@@ -333,7 +361,7 @@ pub(crate) async fn handle<S: Service>(service: &Arc<S>, caller: Caller, request
             effect().await.header("content-type", "text/plain; charset=utf-8").into_response()
         }
         Some(Fault::Status(code, body, headers)) => plain(front, code, body, headers).into_response(),
-        Some(Fault::RateLimited { retry_after }) => rate_limited(front, retry_after).into_response(),
+        Some(Fault::RateLimited { retry_after }) => (front.voice.rate_limited)(retry_after).into_response(),
         Some(Fault::Html) => Answer::html(200, PAGE).into_response(),
         Some(Fault::Redirect(url)) => {
             Answer::html(307, "<html><body>Moved.</body></html>").header("location", &url).into_response()
@@ -345,7 +373,7 @@ pub(crate) async fn handle<S: Service>(service: &Arc<S>, caller: Caller, request
             Answer::json(200, &Value::Null).with(body)
         }
     };
-    front.close(seq, Outcome::Answered(response.status().as_u16()));
+    front.close(&entry, Outcome::Answered(response.status().as_u16()));
     Ok(response)
 }
 
@@ -353,32 +381,19 @@ const UNAVAILABLE: &str = "<html><head><title>503 Service Temporarily Unavailabl
 const PAGE: &str = "<!doctype html><html><head><title>Welcome</title></head><body></body></html>";
 
 fn error(front: &Front, code: u16, message: &str) -> Answer {
-    Answer::json(code, &(front.error)(code, message))
+    Answer::json(code, &(front.voice.error)(code, message))
 }
 
 fn plain(front: &Front, code: u16, body: String, headers: Vec<(String, String)>) -> Answer {
     let mut answer = if body.is_empty() {
         error(front, code, "Something went wrong")
     } else if serde_json::from_str::<Value>(&body).is_ok() {
-        Answer { body, ..Answer::json(code, &Value::Null) }
+        Answer::text(code, body.into())
     } else {
         Answer::html(code, &body).header("content-type", "text/plain; charset=utf-8")
     };
     for (name, value) in headers {
         answer = answer.header(&name.to_ascii_lowercase(), &value);
-    }
-    answer
-}
-
-pub(crate) fn rate_limited(front: &Front, retry_after: Option<u64>) -> Answer {
-    let message = match retry_after {
-        Some(seconds) => format!("Rate limit exceeded. Please try again in {seconds} seconds"),
-        None => "Rate limit exceeded".to_owned(),
-    };
-    let mut answer = error(front, 429, &message).header("x-ratelimit-remaining", "0");
-    if let Some(seconds) = retry_after {
-        let seconds = seconds.to_string();
-        answer = answer.header("retry-after", &seconds).header("x-ratelimit-reset", &seconds);
     }
     answer
 }

@@ -9,11 +9,13 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::tally::Tally;
+
 /// Entries of both services are numbered from one counter, so that a test can tell which of two came first.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// Who sent a request.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Caller {
     /// Whoever came through the network: the operator, its command line, a test.
     Operator,
@@ -22,7 +24,7 @@ pub enum Caller {
 }
 
 /// What a request asks for, told from its method and path alone.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Operation {
     /// Bitbucket: who is this token?
     User,
@@ -126,7 +128,7 @@ impl Auth {
 }
 
 /// How a request ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Outcome {
     /// It is being worked on, or its client left before the answer.
     Pending,
@@ -231,5 +233,52 @@ impl Entry {
         text.is_empty()
             || found(&self.bytes())
             || matches!(&self.auth, Auth::Basic { email, token } if found(email.as_bytes()) || found(token.as_bytes()))
+    }
+}
+
+/// The requests of a stand-in, or at least their number.
+pub(crate) struct Journal {
+    entries: Vec<Entry>,
+    kept: bool,
+    pub(crate) tally: Tally,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self { entries: Vec::new(), kept: true, tally: Tally::default() }
+    }
+}
+
+impl Journal {
+    pub(crate) fn keep(&mut self, keep: bool) {
+        self.kept = keep;
+        if !keep {
+            self.entries = Vec::new();
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.tally = Tally::default();
+    }
+
+    /// A test that looks for a request where none is kept should not pass.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        assert!(self.kept, "no journal is kept: there are counts of operations and callers alone");
+        &self.entries
+    }
+
+    pub(crate) fn arrived(&mut self, entry: &Entry) {
+        self.tally.arrived(entry);
+        if self.kept {
+            self.entries.push(entry.clone());
+        }
+    }
+
+    pub(crate) fn closed(&mut self, entry: &Entry, outcome: Outcome) {
+        self.tally.closed(entry, outcome);
+        if let Some(kept) = self.entries.iter_mut().rev().find(|kept| kept.seq == entry.seq) {
+            kept.outcome = outcome;
+        }
     }
 }

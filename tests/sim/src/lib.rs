@@ -20,8 +20,9 @@
 //! # }
 //! ```
 //!
-//! Where to find what: `journal` what arrived · `fault` what can go wrong · `front` the way of a request through
-//! both · `quota` rate limits · `wire` connections that are cut · `bitbucket` and `kms` the services ·
+//! Where to find what: `journal` what arrived · `tally` how much of it · `fault` what can go wrong · `front` the way of
+//! a request through both · `quota` rate limits · `wire` connections that are cut · `tls` certificates · `bitbucket` and
+//! `kms` the services ·
 //! [`seed`] an example of everything.
 
 #![forbid(unsafe_code)]
@@ -34,10 +35,14 @@ mod journal;
 mod kms;
 mod quota;
 pub mod seed;
+mod tally;
+mod tls;
 mod wire;
 
 pub use bitbucket::{Account, Bitbucket, State, Token};
 pub use fault::{Fault, Match};
 pub use front::{Closed, Front};
 pub use journal::{Auth, Caller, Entry, Operation, Outcome};
-pub use kms::{Connection, Flavor, Kms, ORG_ID, Proof};
+pub use kms::{Connection, Flavor, Kms, Limits, ORG_ID, Proof};
+pub use tally::Tally;
+pub use tls::{Authority, Certificates};

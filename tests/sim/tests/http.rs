@@ -1,14 +1,16 @@
 //! Both stand-ins over real HTTP: what the operator relies on in them.
 
 mod common;
+mod crowd;
+mod limits;
+mod logins;
+mod sight;
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use common::*;
 use serde_json::{Value, json};
-use sim::{Bitbucket, Caller, Closed, Connection, Fault, Flavor, Kms, Match, Operation, Outcome, Proof, State, Token};
+use sim::{Bitbucket, Caller, Connection, Fault, Kms, Match, Operation, Outcome, State, Token};
 
 #[tokio::test]
 async fn bitbucket_tells_who_a_token_is_and_what_it_may_do() {
@@ -208,18 +210,6 @@ async fn sessions_expire_and_identities_are_locked() {
 }
 
 #[tokio::test]
-async fn other_servers_are_other_servers() {
-    let (_, kms, session) = world().await;
-    kms.set_flavor(Flavor::Older);
-    let answer = call(&kms, &session, "POST", "", Some(create_body("a"))).await.expect("it").json();
-    let fields = answer["appConnection"].as_object().expect("an object");
-    assert!(!fields.contains_key("projectId") && !fields.contains_key("credentialsHash"));
-    kms.set_flavor(Flavor::Go);
-    let page = call(&kms, &session, "GET", "", None).await.expect("an answer");
-    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
-}
-
-#[tokio::test]
 async fn faults_come_as_ordered() {
     let (bitbucket, kms, session) = world().await;
     let list = async || call(&kms, &session, "GET", "", None).await;
@@ -292,52 +282,4 @@ async fn the_journal_holds_every_byte() {
     kms.clear_journal();
     assert!(kms.journal().is_empty());
     let _: Kms = kms.clone();
-}
-
-#[tokio::test]
-async fn other_identities_prove_themselves_in_other_ways() {
-    let (_, kms, _) = world().await;
-    let proof =
-        Proof::Jwt { audience: Some("kms".to_owned()), subject: Some("system:serviceaccount:team-a:bot".to_owned()) };
-    kms.add_identity_with("kubernetes-auth", "identity", proof);
-    kms.add_access_token("static");
-    let url = format!("{}/api/v1/auth/kubernetes-auth/login", kms.url());
-    let login = async |identity: &str, claims: Value| {
-        let jwt = format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims.to_string()));
-        let body = json!({"identityId": identity, "jwt": jwt, "organizationSlug": "acme"});
-        send("POST", &url, None, Some(&body)).await.expect("an answer")
-    };
-    let good = json!({"sub": "system:serviceaccount:team-a:bot", "aud": ["kms"]});
-    let token = login("identity", good.clone()).await.json()["accessToken"].clone();
-    for session in [token.as_str().expect("a token"), "static"] {
-        let session = format!("Bearer {session}");
-        assert_eq!(call(&kms, &session, "GET", "", None).await.expect("an answer").status, 200);
-    }
-    let other = json!({"sub": good["sub"], "aud": "elsewhere"});
-    let refused = login("identity", other).await;
-    assert_eq!(refused.status, 401);
-    assert_eq!(refused.message(), "Access denied: K8s audience not allowed.");
-    assert_eq!(login("nobody", good).await.status, 404);
-}
-
-/// Without sockets nothing waits for the network, so that a paused clock moves only when the test says so.
-#[tokio::test]
-async fn a_stand_in_can_be_called_without_a_network() {
-    let bitbucket = Bitbucket::new();
-    let kms = Kms::new(&bitbucket);
-    kms.limit_per_minute(Some(1), None);
-    kms.add_access_token("static");
-    let list = async || {
-        let request = axum::http::Request::get("/api/v1/app-connections/bitbucket")
-            .header("authorization", "Bearer static")
-            .body(axum::body::Body::empty())
-            .expect("a request");
-        kms.call(request).await
-    };
-    assert_eq!(list().await.expect("an answer").status(), 200);
-    let limited = list().await.expect("an answer");
-    assert_eq!(limited.status(), 429);
-    assert_eq!(limited.headers()["retry-after"], "60");
-    kms.fail_next(1, Fault::Reset);
-    assert_eq!(list().await.expect_err("no answer"), Closed);
 }

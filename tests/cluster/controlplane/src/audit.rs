@@ -1,4 +1,4 @@
-//! The API server's journal of changes.
+//! The API server's journal of changes, and of Secrets and ConfigMaps that were read.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,8 @@ fn policy(dir: &Path) -> PathBuf {
     dir.join("audit-policy.json")
 }
 
-/// Writes down what goes into the journal: changes and attempts at them, without their contents. JSON is YAML.
+/// Writes down what goes into the journal: changes and attempts at them, and who read which Secret, without their
+/// contents. JSON is YAML.
 pub(crate) fn write_policy(dir: &Path) -> Result<(), Error> {
     let policy_file = policy(dir);
     let policy = json!({
@@ -27,6 +28,11 @@ pub(crate) fn write_policy(dir: &Path) -> Result<(), Error> {
         "rules": [
             { "level": "None", "users": ["system:apiserver"] },
             { "level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"] },
+            {
+                "level": "Metadata",
+                "verbs": ["get"],
+                "resources": [{ "resources": ["secrets", "secrets/*", "configmaps", "configmaps/*"] }],
+            },
             { "level": "None" },
         ],
     });

@@ -3,6 +3,7 @@
 mod token;
 mod user;
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
@@ -14,9 +15,9 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::fault::Match;
-use crate::front::{self, Answer, Closed, Front, Service, lock};
+use crate::front::{self, Answer, Closed, Front, Service, Voice, lock};
 use crate::journal::{Caller, Entry, Operation};
-use crate::quota::Quota;
+use crate::quota::{Quota, Rolling};
 
 pub use token::{Account, State, Token};
 
@@ -33,8 +34,10 @@ pub(crate) struct Cloud {
 }
 
 struct CloudState {
-    tokens: Vec<Token>,
-    quota: Quota,
+    /// By their secrets.
+    tokens: HashMap<String, Arc<Token>>,
+    quota: Quota<Rolling>,
+    tells_when: bool,
 }
 
 impl Deref for Bitbucket {
@@ -55,10 +58,8 @@ impl Bitbucket {
     /// One that doesn't listen: reached through [`Bitbucket::call`] and by a [`crate::Kms`].
     pub fn new() -> Self {
         let quota = Quota::unlimited(SignedDuration::from_hours(1));
-        Self(Arc::new(Cloud {
-            front: Front::new(error_body),
-            state: Mutex::new(CloudState { tokens: Vec::new(), quota }),
-        }))
+        let state = CloudState { tokens: HashMap::new(), quota, tells_when: false };
+        Self(Arc::new(Cloud { front: Front::new(Voice { error: error_body, rate_limited }), state: Mutex::new(state) }))
     }
 
     /// Listens on a free port of 127.0.0.1.
@@ -95,8 +96,7 @@ impl Bitbucket {
 
     /// Issues a token. One with the same secret is replaced.
     pub fn add(&self, token: Token) {
-        self.remove(&token.token);
-        lock(&self.0.state).tokens.push(token);
+        lock(&self.0.state).tokens.insert(token.token.clone(), Arc::new(token));
     }
 
     /// Changes how a token is answered.
@@ -125,25 +125,31 @@ impl Bitbucket {
         self.edit(token, |token| token.workspaces = slugs);
     }
 
-    /// Changes anything about a token.
+    /// Changes anything about a token but its secret.
     ///
     /// # Panics
     /// If there is no such token.
     pub fn edit(&self, token: &str, change: impl FnOnce(&mut Token)) {
         let mut state = lock(&self.0.state);
-        let known = state.tokens.iter_mut().find(|known| known.token == token);
-        change(known.expect("a token that was added"));
+        change(Arc::make_mut(state.tokens.get_mut(token).expect("a token that was added")));
     }
 
     /// Forgets a token: from now on it is like any made-up one.
     pub fn remove(&self, token: &str) {
-        lock(&self.0.state).tokens.retain(|known| known.token != token);
+        lock(&self.0.state).tokens.remove(token);
     }
 
     /// Allows each account so many calls in a rolling hour, as Bitbucket does (1,000), and answers 429 beyond; all
-    /// tokens of the account share them. Unlimited at first.
+    /// tokens of the account share them, also those that the KMS shows. Refused tokens belong to nobody, and cost
+    /// nothing. Unlimited at first.
     pub fn limit_per_hour(&self, calls: Option<usize>) {
         lock(&self.0.state).quota.set(calls);
+    }
+
+    /// Whether the 429 of [`Bitbucket::limit_per_hour`] says when to come back. Bitbucket doesn't promise to: at first
+    /// it doesn't.
+    pub fn tell_retry_after(&self, tell: bool) {
+        lock(&self.0.state).tells_when = tell;
     }
 
     /// How many `GET /user` arrived, from anyone.
@@ -161,6 +167,15 @@ fn error_body(_status: u16, message: &str) -> Value {
     json!({"type": "error", "error": {"message": message}})
 }
 
+/// No other header: Bitbucket documents none for API tokens.
+fn rate_limited(retry_after: Option<u64>) -> Answer {
+    let answer = Answer::json(429, &error_body(429, "Rate limit for this resource has been exceeded"));
+    match retry_after {
+        Some(seconds) => answer.header("retry-after", &seconds.to_string()),
+        None => answer,
+    }
+}
+
 /// Removed on 2026-04-14.
 const REMOVED: [&str; 4] = ["/2.0/workspaces", "/2.0/repositories", "/2.0/teams", "/2.0/user/permissions/workspaces"];
 
@@ -169,7 +184,7 @@ impl Service for Cloud {
         &self.front
     }
 
-    async fn answer(self: Arc<Self>, request: Entry) -> Answer {
+    async fn answer(self: Arc<Self>, request: Arc<Entry>) -> Answer {
         let path = request.path.trim_end_matches('/');
         if REMOVED.contains(&path) {
             return Answer::json(410, &gone());
@@ -187,13 +202,15 @@ impl Cloud {
         let now = self.front.now();
         let mut state = lock(&self.state);
         let token = match user::authenticate(&state.tokens, &request.auth) {
-            Ok(token) => token.clone(),
+            Ok(token) => Arc::clone(token),
             Err(refusal) => return refusal,
         };
-        // Bitbucket doesn't promise to say when to come back.
-        if state.quota.spend(&token.account.username, now).is_err() {
-            return front::rate_limited(&self.front, None);
+        if let Some(standing) = state.quota.spend(&token.account.uuid, now)
+            && standing.exceeded
+        {
+            return rate_limited(state.tells_when.then_some(standing.reset));
         }
+        drop(state);
         match request.operation {
             Operation::Workspaces => user::workspaces(&token, request, &self.front.origin()),
             _ => user::user(&token),

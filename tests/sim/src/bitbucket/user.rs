@@ -1,5 +1,8 @@
 //! Who is this token, and what may it do?
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::token::{State, Token};
@@ -11,7 +14,7 @@ const INVALID: &str = "Token is invalid, expired, or not supported for this endp
 const NOT_AN_EMAIL: &str = "API token must be used with an atlassian registered email";
 
 /// The token that a request stands for, or why it is refused.
-pub(super) fn authenticate<'a>(tokens: &'a [Token], auth: &Auth) -> Result<&'a Token, Answer> {
+pub(super) fn authenticate<'a>(tokens: &'a HashMap<String, Arc<Token>>, auth: &Auth) -> Result<&'a Arc<Token>, Answer> {
     let refuse = |status, message| Err(Answer::json(status, &error_body(status, message)));
     let (email, secret) = match auth {
         Auth::Basic { email, token } => (Some(email), token),
@@ -20,7 +23,7 @@ pub(super) fn authenticate<'a>(tokens: &'a [Token], auth: &Auth) -> Result<&'a T
             return refuse(401, "Authentication required.");
         }
     };
-    let Some(token) = tokens.iter().find(|known| known.token == *secret) else {
+    let Some(token) = tokens.get(secret) else {
         return refuse(401, INVALID);
     };
     match &token.state {

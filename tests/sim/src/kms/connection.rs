@@ -8,6 +8,9 @@ use uuid::Uuid;
 /// The id of the only organization.
 pub const ORG_ID: &str = "5a1e0c52-7d3b-4f0e-9d64-3f6f1b0c9a11";
 
+/// The time of a row that isn't stored yet.
+pub(super) const UNKNOWN: Timestamp = Timestamp::UNIX_EPOCH;
+
 /// A row of the KMS, with what it never tells.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Connection {
@@ -42,7 +45,6 @@ pub struct Connection {
 impl Connection {
     /// A Bitbucket connection of the organization, with credentials of someone else.
     pub fn new(name: &str) -> Self {
-        let now = Timestamp::now();
         let mut row = Self {
             id: Uuid::new_v4().to_string(),
             name: name.to_owned(),
@@ -55,8 +57,8 @@ impl Connection {
             api_token: String::new(),
             credentials_hash: String::new(),
             platform_managed: Some(false),
-            created_at: now,
-            updated_at: now,
+            created_at: UNKNOWN,
+            updated_at: UNKNOWN,
         };
         row.write_credentials("someone@example.com", "ATATT3x-someone-else");
         row

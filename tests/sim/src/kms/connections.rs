@@ -1,16 +1,18 @@
 //! The endpoints below `/api/v1/app-connections/bitbucket`.
 
+use std::collections::{HashMap, HashSet};
+
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::connection::Connection;
 use super::errors::{self, Findings};
 use super::validate::{self, Credentials};
-use super::{Flavor, KmsState, Server};
+use super::{Flavor, KmsState, Server, Who};
 use crate::front::{Answer, lock};
 use crate::journal::{Caller, Entry, Operation};
 
@@ -22,76 +24,73 @@ type Reply = Result<Answer, Answer>;
 
 impl Server {
     pub(super) async fn connections(&self, request: &Entry) -> Reply {
-        self.authorize(request)?;
+        let who = self.authorize(request)?;
         match request.operation {
-            Operation::List => self.list(request),
-            Operation::Get => self.get(&id(request)?),
-            Operation::GetByName => self.get_by_name(request),
-            Operation::Create => self.create(request).await,
-            Operation::Update => self.update(request).await,
-            Operation::Delete => self.delete(&id(request)?),
+            Operation::List => self.list(request, &who),
+            Operation::Get => self.get(&id(request)?, &who),
+            Operation::GetByName => self.get_by_name(request, &who),
+            Operation::Create => self.create(request, &who).await,
+            Operation::Update => self.update(request, &who).await,
+            Operation::Delete => self.delete(&id(request)?, &who),
             Operation::User | Operation::Workspaces | Operation::Login | Operation::Status | Operation::Other => {
                 Err(errors::no_route(&request.method, &request.path))
             }
         }
     }
 
-    fn list(&self, request: &Entry) -> Reply {
-        let state = lock(&self.state);
-        state.permit("read")?;
-        let project = state.scope(request.query("projectId"));
-        if let Some(id) = project
+    fn list(&self, request: &Entry, who: &str) -> Reply {
+        let mut state = lock(&self.state);
+        state.permit("read", who)?;
+        let project = state.scope(request.query("projectId")).map(str::to_owned);
+        if let Some(id) = &project
             && !state.projects.contains(id)
         {
             return Err(no_project(id));
         }
-        let mut rows: Vec<&Connection> = state
-            .rows
-            .values()
-            .filter(|row| row.app == APP && !state.hidden.contains(&row.id))
-            // Without a project every scope is meant, not only the organization.
-            .filter(|row| project.is_none() || row.project_id.as_deref() == project)
-            .collect();
-        rows.sort_by(|a, b| a.name.cmp(&b.name));
-        let rows: Vec<Value> = rows.into_iter().map(|row| state.tell(row)).collect();
-        Ok(Answer::json(200, &json!({"appConnections": rows})))
+        let KmsState { rows, hidden, hide_hash, flavor, .. } = &mut *state;
+        // Without a project every scope is meant, not only the organization.
+        let in_scope = |row: &Connection| project.is_none() || row.project_id == project;
+        let shown = |row: &Connection| row.app == APP && in_scope(row) && !is_hidden(hidden, row, who);
+        let list = rows.list(project.as_deref(), who, shown, |row| tell(row, *flavor, *hide_hash).to_string());
+        Ok(Answer::text(200, list))
     }
 
-    fn get(&self, id: &str) -> Reply {
-        let state = lock(&self.state);
+    fn get(&self, id: &str, who: &str) -> Reply {
+        let mut state = lock(&self.state);
         let row = state.find(id)?;
-        state.permit_read(row)?;
+        state.permit_read(row, who)?;
         of_this_app(row, "ID", id)?;
-        Ok(state.answer(row))
+        Ok(state.answer(id))
     }
 
-    fn get_by_name(&self, request: &Entry) -> Reply {
+    fn get_by_name(&self, request: &Entry, who: &str) -> Reply {
         let name = request.path[BASE.len()..].trim_start_matches("/connection-name/");
         let name = name.trim_end_matches('/');
-        let state = lock(&self.state);
+        let mut state = lock(&self.state);
         let project = state.scope(request.query("projectId"));
-        let found = state
-            .rows
-            .values()
-            .find(|row| row.name == name && (state.flavor == Flavor::Older || row.project_id.as_deref() == project));
+        let older = state.flavor == Flavor::Older;
+        let found = state.rows.named(name).find(|row| older || row.project_id.as_deref() == project);
         let Some(row) = found else {
-            let scope = if project.is_some() { "project" } else { "organization" };
-            return Err(errors::not_found(&format!(
-                "Could not find App Connection with name {name} in {scope} scope."
-            )));
+            let scope = match (older, project) {
+                (true, _) => "",
+                (false, Some(_)) => " in project scope.",
+                (false, None) => " in organization scope.",
+            };
+            return Err(errors::not_found(&format!("Could not find App Connection with name {name}{scope}")));
         };
-        state.permit_read(row)?;
+        state.permit_read(row, who)?;
         of_this_app(row, "name", name)?;
-        Ok(state.answer(row))
+        let id = row.id.clone();
+        Ok(state.answer(&id))
     }
 
     /// Permission, project, Bitbucket, insert: a taken name shows last.
-    async fn create(&self, request: &Entry) -> Reply {
+    async fn create(&self, request: &Entry, who: &str) -> Reply {
         let body = body(request)?;
         let (wanted, project) = {
             let state = lock(&self.state);
             let wanted = validate::create(&body, state.longest_name())?;
-            state.permit("create")?;
+            state.permit("create", who)?;
             let project = state.scope(wanted.project_id.as_deref()).map(str::to_owned);
             if let Some(id) = &project
                 && !state.projects.contains(id)
@@ -113,20 +112,20 @@ impl Server {
             ..Connection::new(&wanted.name)
         }
         .credentials(&wanted.credentials.email, &wanted.credentials.token);
-        let answer = state.answer(&row);
-        state.rows.insert(row.id.clone(), row);
-        Ok(answer)
+        let id = row.id.clone();
+        state.rows.put(row);
+        Ok(state.answer(&id))
     }
 
     /// Whatever app the connection belongs to.
-    async fn update(&self, request: &Entry) -> Reply {
+    async fn update(&self, request: &Entry, who: &str) -> Reply {
         let id = id(request)?;
         let body = body(request)?;
         let wanted = {
             let state = lock(&self.state);
             let wanted = validate::update(&body, state.longest_name())?;
             state.find(&id)?;
-            state.permit("edit")?;
+            state.permit("edit", who)?;
             wanted
         };
         if let Some(credentials) = &wanted.credentials {
@@ -147,15 +146,15 @@ impl Server {
             row.write_credentials(email, token);
         }
         row.updated_at = now;
-        let answer = state.answer(&row);
-        state.rows.insert(id, row);
-        Ok(answer)
+        let id = row.id.clone();
+        state.rows.put(row);
+        Ok(state.answer(&id))
     }
 
-    fn delete(&self, id: &str) -> Reply {
+    fn delete(&self, id: &str, who: &str) -> Reply {
         let mut state = lock(&self.state);
         let row = state.find(id)?;
-        state.permit("delete")?;
+        state.permit("delete", who)?;
         of_this_app(row, "ID", id)?;
         if state.attached.contains(id) {
             return Err(errors::bad_request(
@@ -163,7 +162,7 @@ impl Server {
                  Remove all existing connections and try again.",
             ));
         }
-        let answer = state.answer(row);
+        let answer = state.answer(id);
         state.rows.remove(id);
         Ok(answer)
     }
@@ -206,12 +205,14 @@ impl KmsState {
         project.filter(|_| self.flavor != Flavor::Older)
     }
 
-    fn permit(&self, action: &str) -> Result<(), Answer> {
-        if self.denied.contains(action) { Err(errors::denied(action)) } else { Ok(()) }
+    fn permit(&self, action: &str, who: &str) -> Result<(), Answer> {
+        let is_meant = |identity: &Who| identity.as_deref().is_none_or(|identity| identity == who);
+        let denied = self.denied.iter().any(|(identity, denied)| denied == action && is_meant(identity));
+        if denied { Err(errors::denied(action)) } else { Ok(()) }
     }
 
-    fn permit_read(&self, row: &Connection) -> Result<(), Answer> {
-        if self.hidden.contains(&row.id) { Err(errors::denied("read")) } else { self.permit("read") }
+    fn permit_read(&self, row: &Connection, who: &str) -> Result<(), Answer> {
+        if is_hidden(&self.hidden, row, who) { Err(errors::denied("read")) } else { self.permit("read", who) }
     }
 
     fn find(&self, id: &str) -> Result<&Connection, Answer> {
@@ -220,29 +221,32 @@ impl KmsState {
 
     /// Names are taken across all apps of a scope.
     fn free(&self, name: &str, project: Option<&str>, but: Option<&str>) -> Result<(), Answer> {
-        let taken = self
-            .rows
-            .values()
-            .any(|row| row.name == name && row.project_id.as_deref() == project && Some(row.id.as_str()) != but);
+        let mut others = self.rows.named(name).filter(|row| Some(row.id.as_str()) != but);
+        let taken = others.any(|row| row.project_id.as_deref() == project);
         if taken {
             return Err(errors::bad_request(&format!("An App Connection with the name \"{name}\" already exists")));
         }
         Ok(())
     }
 
-    fn tell(&self, row: &Connection) -> Value {
-        let mut body = row.json(self.flavor == Flavor::Older);
-        if self.hide_hash
-            && let Some(fields) = body.as_object_mut()
-        {
-            fields.remove("credentialsHash");
-        }
-        body
+    fn answer(&mut self, id: &str) -> Answer {
+        let (flavor, hide_hash) = (self.flavor, self.hide_hash);
+        let told = self.rows.told(id, |row| tell(row, flavor, hide_hash).to_string());
+        Answer::text(200, format!("{{\"appConnection\":{told}}}").into())
     }
+}
 
-    fn answer(&self, row: &Connection) -> Answer {
-        Answer::json(200, &json!({"appConnection": self.tell(row)}))
+fn tell(row: &Connection, flavor: Flavor, hide_hash: bool) -> Value {
+    let mut body = row.json(flavor == Flavor::Older);
+    if hide_hash && let Some(fields) = body.as_object_mut() {
+        fields.remove("credentialsHash");
     }
+    body
+}
+
+fn is_hidden(hidden: &HashMap<String, HashSet<Who>>, row: &Connection, who: &str) -> bool {
+    let from = hidden.get(&row.id);
+    from.is_some_and(|from| from.iter().any(|whom| whom.as_deref().is_none_or(|whom| whom == who)))
 }
 
 fn no_project(id: &str) -> Answer {

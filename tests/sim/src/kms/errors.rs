@@ -38,6 +38,18 @@ pub(super) fn not_found(message: &str) -> Answer {
     error(404, message)
 }
 
+pub(super) fn rate_limited(retry_after: Option<u64>) -> Answer {
+    let message = match retry_after {
+        Some(seconds) => format!("Rate limit exceeded. Please try again in {seconds} seconds"),
+        None => "Rate limit exceeded".to_owned(),
+    };
+    let answer = error(429, &message).header("x-ratelimit-remaining", "0");
+    match retry_after.map(|seconds| seconds.to_string()) {
+        Some(seconds) => answer.header("retry-after", &seconds).header("x-ratelimit-reset", &seconds),
+        None => answer,
+    }
+}
+
 /// A route that doesn't exist is answered by the framework, in a shape of its own.
 pub(super) fn no_route(method: &str, path: &str) -> Answer {
     let message = format!("Route {method}:{path} not found");

@@ -58,6 +58,8 @@ struct Client {
 }
 
 struct Session {
+    /// Whose it is.
+    identity: String,
     /// None never expires.
     expires: Option<Timestamp>,
     expired: bool,
@@ -78,12 +80,13 @@ impl Default for Logins {
 }
 
 impl Logins {
-    fn open(&mut self, now: Timestamp) -> Answer {
+    fn open(&mut self, identity: &str, now: Timestamp) -> Answer {
         let token = format!("st.{}", Uuid::new_v4().simple());
         let lifetime = i64::try_from(self.ttl).unwrap_or(i64::MAX);
         let expires =
             (self.ttl > 0).then(|| now.saturating_add(SignedDuration::from_secs(lifetime)).unwrap_or(Timestamp::MAX));
-        self.sessions.insert(token.clone(), Session { expires, expired: false });
+        let session = Session { identity: identity.to_owned(), expires, expired: false };
+        self.sessions.insert(token.clone(), session);
         Answer::json(
             200,
             &json!({
@@ -121,7 +124,7 @@ impl Logins {
         client.uses_left = client.uses_left.map(|left| left - 1);
         client.failures = 0;
         client.locked_until = None;
-        Ok(self.open(now))
+        Ok(self.open(id, now))
     }
 }
 
@@ -147,7 +150,7 @@ impl Kms {
 
     /// Token Auth: a static access token, which needs no login.
     pub fn add_access_token(&self, token: &str) {
-        let session = Session { expires: None, expired: false };
+        let session = Session { identity: token.to_owned(), expires: None, expired: false };
         lock(&self.0.state).logins.sessions.insert(token.to_owned(), session);
     }
 
@@ -221,8 +224,8 @@ impl Kms {
 }
 
 impl Server {
-    /// Is there a good access token?
-    pub(super) fn authorize(&self, request: &Entry) -> Result<(), Answer> {
+    /// Whose request is it, by a good access token?
+    pub(super) fn authorize(&self, request: &Entry) -> Result<String, Answer> {
         let Auth::Bearer(token) = &request.auth else {
             return Err(errors::unauthorized("Token missing"));
         };
@@ -238,7 +241,7 @@ impl Server {
         if session.expired || session.expires.is_some_and(|end| now >= end) {
             return Err(errors::token_error(status, "Your token has expired. Please re-authenticate."));
         }
-        Ok(())
+        Ok(session.identity.clone())
     }
 
     /// POST `/api/v1/auth/<method>/login`.
@@ -255,13 +258,14 @@ impl Server {
             return Err(errors::no_route(&request.method, &request.path));
         }
         let [id] = strings(&body, ["identityId"])?;
-        let Some(proof) = state.logins.identities.get(&(method.to_owned(), id)) else {
+        let key = (method.to_owned(), id);
+        let Some(proof) = state.logins.identities.get(&key) else {
             return Err(errors::not_found(
                 "The auth method is not configured for this identity, or the identity does not exist",
             ));
         };
         prove(proof, method, &body)?;
-        Ok(state.logins.open(now))
+        Ok(state.logins.open(&key.1, now))
     }
 }
 
@@ -293,8 +297,16 @@ fn prove(proof: &Proof, method: &str, body: &Value) -> Result<(), Answer> {
             if audience.as_ref().is_some_and(|wanted| !has_audience(&claims, wanted)) {
                 return refused("audience");
             }
-            if subject.as_ref().is_some_and(|wanted| claims["sub"] != wanted.as_str()) {
-                return refused(if method == "kubernetes-auth" { "name" } else { "subject" });
+            if let Some(wanted) = subject.as_deref().filter(|wanted| claims["sub"] != *wanted) {
+                // A service account is `system:serviceaccount:<namespace>:<name>`.
+                let given = claims["sub"].as_str().unwrap_or_default();
+                let same_namespace =
+                    given.rsplit_once(':').map(|(rest, _)| rest) == wanted.rsplit_once(':').map(|(rest, _)| rest);
+                return refused(match (method, same_namespace) {
+                    ("kubernetes-auth", true) => "name",
+                    ("kubernetes-auth", false) => "namespace",
+                    _ => "subject",
+                });
             }
             true
         }

@@ -3,29 +3,34 @@
 mod connection;
 mod connections;
 mod errors;
+mod limits;
 mod login;
+mod rows;
 mod settings;
 mod validate;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::extract::Request;
 use axum::response::Response;
-use jiff::SignedDuration;
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::bitbucket::Bitbucket;
 use crate::fault::Match;
-use crate::front::{self, Answer, Closed, Front, Service, lock};
+use crate::front::{self, Answer, Closed, Front, Service, Voice, lock};
 use crate::journal::{Caller, Entry, Operation};
-use crate::quota::Quota;
+use crate::tls::{Certificates, Terminator};
+use limits::Quotas;
+use rows::Rows;
 
 pub use connection::{Connection, ORG_ID};
+pub use limits::Limits;
 pub use login::Proof;
 
 /// Which KMS it is.
@@ -47,27 +52,30 @@ pub enum Flavor {
 #[derive(Clone)]
 pub struct Kms(Arc<Server>);
 
-const MINUTE: SignedDuration = SignedDuration::from_mins(1);
-
 pub(crate) struct Server {
     front: Front,
     bitbucket: Bitbucket,
     state: Mutex<KmsState>,
+    tls: OnceLock<Terminator>,
 }
 
 struct KmsState {
     flavor: Flavor,
     logins: login::Logins,
     projects: BTreeSet<String>,
-    denied: BTreeSet<String>,
-    hidden: BTreeSet<String>,
+    /// Actions that an identity may not do, or nobody.
+    denied: HashSet<(Who, String)>,
+    /// Connections that an identity may not read, or nobody.
+    hidden: HashMap<String, HashSet<Who>>,
     attached: BTreeSet<String>,
-    rows: BTreeMap<String, Connection>,
+    rows: Rows,
     patience: Duration,
     hide_hash: bool,
-    reads: Quota,
-    written: Quota,
+    quotas: Quotas,
 }
+
+/// An identity, by its client id, identity id or static access token; none is everybody.
+type Who = Option<String>;
 
 impl Deref for Kms {
     type Target = Front;
@@ -84,19 +92,19 @@ impl Kms {
             flavor: Flavor::Current,
             logins: login::Logins::default(),
             projects: BTreeSet::new(),
-            denied: BTreeSet::new(),
-            hidden: BTreeSet::new(),
+            denied: HashSet::new(),
+            hidden: HashMap::new(),
             attached: BTreeSet::new(),
-            rows: BTreeMap::new(),
+            rows: Rows::default(),
             patience: Duration::from_secs(10),
             hide_hash: false,
-            reads: Quota::unlimited(MINUTE),
-            written: Quota::unlimited(MINUTE),
+            quotas: Quotas::default(),
         };
         Self(Arc::new(Server {
-            front: Front::new(errors::body),
+            front: Front::new(Voice { error: errors::body, rate_limited: errors::rate_limited }),
             bitbucket: bitbucket.clone(),
             state: Mutex::new(state),
+            tls: OnceLock::new(),
         }))
     }
 
@@ -119,9 +127,29 @@ impl Kms {
         Ok(kms)
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// Listens on a free port of 127.0.0.1 by TLS, and validates credentials with this Bitbucket.
+    ///
+    /// # Panics
+    /// If there is no free port.
+    pub async fn start_tls(bitbucket: &Bitbucket, certificates: Certificates) -> Self {
+        let kms = Self::start(bitbucket).await;
+        let address = kms.address().expect("an address, since it listens");
+        let terminator = Terminator::start(address, certificates).await.expect("a free port on 127.0.0.1");
+        kms.0.tls.get_or_init(|| terminator);
+        kms
+    }
+
+    /// Proves itself by other certificates from now on. Connections end with those that they began with.
+    ///
+    /// # Panics
+    /// If it was not started by [`Kms::start_tls`].
+    pub fn show(&self, certificates: Certificates) {
+        self.0.tls.get().expect("a KMS that was started with TLS").show(certificates);
+    }
+
+    /// `http://127.0.0.1:PORT`, or `https://127.0.0.1:PORT` with TLS.
     pub fn url(&self) -> String {
-        self.origin()
+        self.0.tls.get().map_or_else(|| self.origin(), Terminator::origin)
     }
 
     /// Takes a request without a network; journal and faults apply.
@@ -158,46 +186,36 @@ impl Service for Server {
         &self.front
     }
 
-    async fn answer(self: Arc<Self>, request: Entry) -> Answer {
-        let flavor = lock(&self.state).flavor;
-        if flavor == Flavor::Go {
-            return go(&request);
-        }
-        if let Err(seconds) = self.spend(&request) {
-            return front::rate_limited(&self.front, Some(seconds));
+    async fn answer(self: Arc<Self>, request: Arc<Entry>) -> Answer {
+        let now = self.front.now();
+        let standing = {
+            let mut state = lock(&self.state);
+            if state.flavor == Flavor::Go {
+                return go(&request);
+            }
+            state.quotas.spend(&request, now)
+        };
+        if let Some(exceeded) = standing.filter(|standing| standing.exceeded) {
+            return limits::tell(errors::rate_limited(Some(exceeded.reset)), exceeded);
         }
         let answer = match request.operation {
-            Operation::Status => Ok(status()),
+            Operation::Status => Ok(status(now)),
             Operation::Login => self.login(&request),
             Operation::User | Operation::Workspaces | Operation::Other => {
                 Err(errors::no_route(&request.method, &request.path))
             }
             _ => self.connections(&request).await,
         };
-        answer.unwrap_or_else(|refusal| refusal)
+        let answer = answer.unwrap_or_else(|refusal| refusal);
+        standing.into_iter().fold(answer, limits::tell)
     }
 }
 
-impl Server {
-    /// Counts a request as a read or, logins included, as a write.
-    fn spend(&self, request: &Entry) -> Result<(), u64> {
-        let now = self.front.now();
-        let mut state = lock(&self.state);
-        match request.operation {
-            Operation::List | Operation::Get | Operation::GetByName => state.reads.spend("", now),
-            Operation::Create | Operation::Update | Operation::Delete | Operation::Login => {
-                state.written.spend("", now)
-            }
-            Operation::User | Operation::Workspaces | Operation::Status | Operation::Other => Ok(()),
-        }
-    }
-}
-
-fn status() -> Answer {
+fn status(now: Timestamp) -> Answer {
     Answer::json(
         200,
         &json!({
-            "date": "2026-01-01T00:00:00.000Z",
+            "date": format!("{now:.3}"),
             "message": "Ok",
             "emailConfigured": false,
             "inviteOnlySignup": true,

@@ -82,10 +82,10 @@ fn name(value: &Value, longest: usize, findings: &mut Findings) -> String {
         .split('-')
         .all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()));
     if !slug {
-        findings.add("custom", &["name"], "Must be a valid slug");
+        findings.add("custom", &["name"], "name field can only contain letters, numbers, and hyphens");
     }
     if name.len() > longest {
-        let message = format!("String must contain at most {longest} character(s)");
+        let message = format!("name field must be at most {longest} characters");
         findings.add("too_big", &["name"], &message);
     }
     name
@@ -96,11 +96,16 @@ fn units(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
+/// Without white space at the ends, as JavaScript sees it: the byte order mark is some, the next line (U+0085) isn't.
+fn trim(text: &str) -> &str {
+    text.trim_matches(|c: char| c == '\u{feff}' || (c.is_whitespace() && c != '\u{85}'))
+}
+
 fn description(value: &Value, findings: &mut Findings) -> Option<String> {
     if value.is_null() {
         return None;
     }
-    let trimmed = text(value, &["description"], findings)?.trim().to_owned();
+    let trimmed = trim(&text(value, &["description"], findings)?).to_owned();
     if units(&trimmed) > 256 {
         findings.add("too_big", &["description"], "Description cannot exceed 256 characters");
     }
@@ -123,7 +128,7 @@ fn credentials(value: &Value, findings: &mut Findings) -> Credentials {
     }
     // The token is checked after trimming.
     let path = ["credentials", "apiToken"];
-    let token = text(&value["apiToken"], &path, findings).unwrap_or_default().trim().to_owned();
+    let token = trim(&text(&value["apiToken"], &path, findings).unwrap_or_default()).to_owned();
     if token.is_empty() {
         findings.add("too_small", &path, "API Token required");
     }

@@ -1,9 +1,13 @@
-//! The least HTTP client: one request per connection, read to its end.
+//! The least HTTP client: one request per connection, read to its end. Calls without a network, and a clock.
 
 use std::io;
+use std::sync::{Arc, Mutex};
 
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{HeaderMap, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sim::{Bitbucket, Kms, Token};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -101,4 +105,53 @@ pub fn create_body(name: &str) -> Value {
         "description": " a text ",
         "credentials": {"email": EMAIL, "apiToken": format!(" {TOKEN} ")},
     })
+}
+
+/// A clock that stands still until it is put forward.
+#[derive(Clone)]
+pub struct Hands(Arc<Mutex<Timestamp>>);
+
+impl Hands {
+    /// The clock of both services.
+    pub fn of(bitbucket: &Bitbucket, kms: &Kms) -> Self {
+        let start = "2026-03-01T08:00:00Z".parse().expect("a time");
+        let hands = Self(Arc::new(Mutex::new(start)));
+        for front in [&**bitbucket, &**kms] {
+            let hands = hands.clone();
+            front.set_clock(move || hands.now());
+        }
+        hands
+    }
+
+    pub fn now(&self) -> Timestamp {
+        *self.0.lock().expect("no panic under the lock")
+    }
+
+    pub fn forward(&self, seconds: i64) {
+        *self.0.lock().expect("no panic under the lock") += SignedDuration::from_secs(seconds);
+    }
+}
+
+/// A call without a network: status, headers and body.
+pub async fn ask(
+    kms: &Kms,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<Value>,
+) -> (u16, HeaderMap, Bytes) {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let body = match body {
+        Some(body) => {
+            request = request.header("content-type", "application/json");
+            Body::from(body.to_string())
+        }
+        None => Body::empty(),
+    };
+    let answer = kms.call(request.body(body).expect("a request")).await.expect("an answer");
+    let (parts, body) = answer.into_parts();
+    (parts.status.as_u16(), parts.headers, to_bytes(body, usize::MAX).await.expect("a body"))
 }
