@@ -11,6 +11,7 @@ use kube::{Api, Client};
 use super::{context::Context, errors::Error, instances::Instance, observe, triggers::Target};
 use crate::domain::{
     instance::InstanceJudgement,
+    names,
     trust::{CaSource, SourceKind},
 };
 
@@ -35,6 +36,9 @@ pub async fn authorities<K: Instance>(
         Ok(None) => return Ok(Ok(None)),
         Err(judgement) => return Ok(Err(judgement)),
     };
+    if !names::is_object_name(&namespace) {
+        return Ok(Err(source.missing(&namespace)));
+    }
     let asked = context.sources.ask();
     let found = match source.kind {
         SourceKind::ConfigMap => of_config_map(&source, &namespace, &context.client).await?,

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::instance::{InstanceJudgement, InstanceReason};
+use super::{
+    instance::{InstanceJudgement, InstanceReason},
+    names,
+};
 use crate::api::Tls;
 
 /// The key that holds CAs, unless another is named: as cert-manager, trust-manager and the cluster's own kube-root-ca.crt
@@ -48,6 +51,12 @@ impl CaSource {
             // The schema refuses it.
             _ => return Err(invalid("spec.tls.caRef.kind is neither ConfigMap nor Secret; write one of them.")),
         };
+        // As part of an address such a name could lead elsewhere; the schema refuses it too.
+        if !names::is_object_name(&ca_ref.name) {
+            return Err(invalid(format!(
+                "spec.tls.caRef.name is no name that a {kind} can have; write one of lower case letters, digits, '-' and '.'."
+            )));
+        }
         let key = ca_ref.key.clone().unwrap_or_else(|| KEY.to_owned());
         Ok(Some(Self { kind, name: ca_ref.name.clone(), key }))
     }
@@ -108,8 +117,11 @@ mod tests {
             assert_eq!(of(ca_ref), Ok(Some(expected)));
         }
         assert_eq!(CaSource::of(None), Ok(None));
-        let refused = of(json!({"kind": "Bundle", "name": "kms-ca"})).expect_err("a kind that can't be read");
-        assert_eq!(refused.reason, InstanceReason::CaInvalid);
+        for (kind, name) in [("Bundle", "kms-ca"), ("Secret", ""), ("ConfigMap", "../secrets/token"), ("Secret", "..")]
+        {
+            let refused = of(json!({"kind": kind, "name": name})).expect_err("nothing that can be looked up");
+            assert_eq!(refused.reason, InstanceReason::CaInvalid, "{kind} {name}");
+        }
     }
 
     #[test]

@@ -83,6 +83,15 @@ async fn what_slipped_past_the_rules_leads_nowhere() {
         world.connection(&format!("ref-{row}")).change(json!({"kmsRef": {"name": name}})).apply().await;
         let elsewhere = name.replace(SECRET, "kms-credentials");
         world.apply(instance(&world, &format!("held-{at}"), json!({"universal": reference(&elsewhere)}))).await;
+        for kind in ["ConfigMap", "Secret"] {
+            let mut trusting = instance(
+                &world,
+                &format!("trusting-a-{}-{at}", kind.to_lowercase()),
+                json!({"universal": reference("kms-credentials")}),
+            );
+            trusting["spec"]["tls"] = json!({"caRef": {"kind": kind, "name": name}});
+            world.apply(trusting).await;
+        }
         let account = json!({"identityId": "x", "audience": "kms", "serviceAccountRef": {"name": name}});
         world.apply(instance(&world, &format!("minted-{at}"), json!({"kubernetes": account}))).await;
     }
@@ -101,6 +110,9 @@ async fn what_slipped_past_the_rules_leads_nowhere() {
         for row in [format!("held-{at}"), format!("minted-{at}")] {
             let says = |instance: &KmsInstance| condition(instance, "Ready").1 == "SecretNotFound";
             world.until_instance(&row, "says SecretNotFound", says).await;
+        }
+        for kind in ["configmap", "secret"] {
+            world.until_instance_says(&format!("trusting-a-{kind}-{at}"), "CaInvalid").await;
         }
     }
     for at in 0..ids.len() {

@@ -155,6 +155,7 @@ fn trust() -> Vec<Row> {
     rows.extend(["", "configmap", "Bundle"].map(|word| bad(tls(json!({"caRef.kind": word})), kind, CA_KIND)));
     rows.extend(["", "Kms", "a b", "a/b", "-a", ".."].map(|word| bad(tls(json!({"caRef.name": word})), name, CA_NAME)));
     rows.extend(["", "a b", "a/b"].map(|word| bad(tls(json!({"caRef.key": word})), key, CA_KEY)));
+    rows.extend(LEADING_ELSEWHERE.map(|word| bad(tls(json!({"caRef.name": word})), name, CA_NAME)));
     rows
 }
 

@@ -59,7 +59,7 @@ impl Gate {
 pub struct Held(pub(crate) Arc<Gate>);
 
 impl Held {
-    /// Waits until that many requests, in all, have come to wait.
+    /// Waits until that many requests, in all, have come to wait. It has no end of its own.
     pub async fn reached(&self, count: usize) {
         let mut reached = self.0.reached.subscribe();
         let _ = reached.wait_for(|reached| *reached >= count).await;

@@ -4,7 +4,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use memory_api::{Fault, Match, Outcome, Verb};
 use serde_json::json;
 
-use crate::{config, configs, refusal, server, stored};
+use crate::{config, configs, refusal, server, stored, waits};
 
 /// The same write again and again.
 async fn write(client: &kube::Client, value: &str) -> kube::Result<()> {
@@ -79,7 +79,7 @@ async fn a_held_write_is_carried_out_once_it_is_released() {
     api.create(&config("a", "old"));
     let held = api.hold(Match::writes());
     let writing = tokio::spawn(async move { write(&client, "new").await });
-    held.reached(1).await;
+    waits(&held).await;
     assert_eq!(stored(&api).as_deref(), Some("old"));
     held.release();
     writing.await.expect("a task").expect("a write");
@@ -93,7 +93,7 @@ async fn who_goes_away_before_its_write_never_wrote() {
         api.create(&config("a", "old"));
         let held = if after { api.hold_answers(Match::writes()) } else { api.hold(Match::writes()) };
         let crashing = tokio::spawn(async move { write(&client, "new").await });
-        held.reached(1).await;
+        waits(&held).await;
         crashing.abort();
         assert!(crashing.await.is_err_and(|error| error.is_cancelled()));
         held.release();

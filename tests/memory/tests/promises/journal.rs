@@ -4,7 +4,7 @@ use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use memory_api::{Match, Outcome, Verb};
 use serde_json::json;
 
-use crate::{config, configs, refusal, server};
+use crate::{config, configs, refusal, server, waits};
 
 #[tokio::test(start_paused = true)]
 async fn requests_are_noted_in_their_order_with_what_became_of_them() {
@@ -56,7 +56,7 @@ async fn what_ends_after_the_journal_was_cleared_changes_no_later_entry() {
         let client = client.clone();
         async move { configs(&client).get("nothing").await }
     });
-    held.reached(1).await;
+    waits(&held).await;
     api.clear_journal();
     configs(&client).create(&PostParams::default(), &config("a", "0")).await.expect("a");
     held.release();

@@ -7,7 +7,7 @@ mod watches;
 
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Client};
-use memory_api::MemoryApi;
+use memory_api::{Held, MemoryApi};
 
 /// An API server whose clock stands still, and a client of it.
 fn server() -> (MemoryApi, Client) {
@@ -46,4 +46,10 @@ fn refusal<T: std::fmt::Debug>(answer: kube::Result<T>) -> (u16, String) {
         Err(kube::Error::Api(status)) => (status.code, status.reason),
         other => panic!("no refusal: {other:?}"),
     }
+}
+
+/// Waits until a request is held.
+async fn waits(held: &Held) {
+    let reached = tokio::time::timeout(std::time::Duration::from_secs(60), held.reached(1)).await;
+    reached.expect("a request comes to wait within a minute");
 }

@@ -1,0 +1,5 @@
+//! The whole operator in one process, against a cluster in memory, with the clock in the test's hand: what takes hours, or
+//! many thousands of objects.
+
+mod day;
+mod world;

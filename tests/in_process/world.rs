@@ -1,0 +1,170 @@
+//! The whole operator in the test's process: the API server in memory, the stand-ins without sockets, and the clock in the
+//! test's hand.
+//!
+//! Time is tokio's, paused: it moves on when everybody waits, so hours pass as fast as the machine can work. What the
+//! operator sees of it is the real code; only the network, the cluster and the clock are others.
+
+use std::{
+    num::{NonZeroU16, NonZeroU32},
+    sync::Arc,
+    time::Duration,
+};
+
+use bitbucket_connection_operator::{
+    controller::{Clock, Operator, Options, Outside},
+    domain::{host::AllowedHosts, ownership::OwnerId},
+    http::{self, Failure, Transport},
+    telemetry::health::Readiness,
+};
+use futures::{FutureExt, future::BoxFuture};
+use jiff::{SignedDuration, Timestamp};
+use memory_api::MemoryApi;
+use sim::{Bitbucket, Caller, Kms};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
+
+/// Where the stand-ins are.
+pub const BITBUCKET: &str = "https://bitbucket.test/2.0";
+/// Where the stand-ins are.
+pub const KMS: &str = "https://kms.test";
+
+/// How long a request takes, there and back.
+const LATENCY: Duration = Duration::from_millis(50);
+
+/// Everything around the operator.
+pub struct World {
+    /// The cluster.
+    pub api: MemoryApi,
+    /// Bitbucket.
+    pub bitbucket: Bitbucket,
+    /// The KMS.
+    pub kms: Kms,
+    /// Of the operator's `run`.
+    pub options: Options,
+    clock: Clock,
+    running: Option<Running>,
+}
+
+struct Running {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl World {
+    /// With the limits that both services and the operator have by default; no operator runs yet.
+    pub fn new() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let clock = clock();
+        let api = MemoryApi::new({
+            let clock = Arc::clone(&clock);
+            move || clock()
+        });
+        api.let_watches_last();
+        let bitbucket = Bitbucket::new();
+        let kms = Kms::new(&bitbucket);
+        for front in [&*bitbucket, &*kms] {
+            let clock = Arc::clone(&clock);
+            front.set_clock(move || clock());
+        }
+        let local = "127.0.0.1:0".parse().expect("an address");
+        let options = Options {
+            namespaces: Vec::new(),
+            concurrency: NonZeroU16::new(16).expect("not 0"),
+            owner_id: Some(OwnerId::new("cluster").expect("a good id")),
+            previous_owner_ids: Vec::new(),
+            bitbucket_url: BITBUCKET.parse().expect("a URL"),
+            allowed_hosts: AllowedHosts { names: vec![url::Host::Domain("kms.test".to_owned())], insecure: false },
+            kms_reads_per_minute: NonZeroU32::new(50),
+            kms_writes_per_minute: NonZeroU32::new(150),
+            bitbucket_requests_per_hour: NonZeroU32::new(500),
+            metrics_addr: local,
+            health_addr: local,
+        };
+        Self { api, bitbucket, kms, options, clock, running: None }
+    }
+
+    /// Now.
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// Starts the operator, with an empty memory.
+    pub fn start(&mut self) {
+        assert!(self.running.is_none(), "it runs");
+        let wire = Wire { bitbucket: self.bitbucket.clone(), kms: self.kms.clone() };
+        let outside = Outside {
+            client: self.api.client(),
+            http: http::client().expect("TLS").over(Arc::new(wire)),
+            clock: Arc::clone(&self.clock),
+        };
+        let (stop, stopped) = watch::channel(false);
+        let (operator, options) = (Operator::new(&self.options), self.options.clone());
+        let task = tokio::spawn(async move {
+            let readiness = Readiness::waiting("the caches are not filled yet");
+            operator.operate(&options, outside, &readiness, stopped).await.expect("it operates");
+        });
+        self.running = Some(Running { stop, task });
+    }
+
+    /// Stops the operator as SIGTERM does.
+    pub async fn stop(&mut self) {
+        if let Some(Running { stop, task }) = self.running.take() {
+            stop.send_replace(true);
+            task.await.expect("no panic");
+        }
+    }
+
+    /// Waits until something is so; time goes on meanwhile.
+    pub async fn until(&self, what: &str, within: Duration, mut is_so: impl FnMut(&Self) -> bool) -> Duration {
+        let began = Instant::now();
+        while !is_so(self) {
+            assert!(began.elapsed() < within, "after {:?} it isn't so that {what}", began.elapsed());
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        began.elapsed()
+    }
+}
+
+/// The time of tokio, from a fixed day on.
+fn clock() -> Clock {
+    let (began, day) = (Instant::now(), "2026-03-01T00:00:00Z".parse::<Timestamp>().expect("a time"));
+    Arc::new(move || {
+        let passed = SignedDuration::try_from(began.elapsed()).unwrap_or_default();
+        day.checked_add(passed).expect("a time")
+    })
+}
+
+/// The way to the stand-ins.
+struct Wire {
+    bitbucket: Bitbucket,
+    kms: Kms,
+}
+
+impl Transport for Wire {
+    fn carry(&self, request: reqwest::Request) -> BoxFuture<'_, Result<reqwest::Response, Failure>> {
+        async move {
+            tokio::time::sleep(LATENCY / 2).await;
+            let host = request.url().host_str().unwrap_or_default().to_owned();
+            let request = same(request);
+            let answer = match host.as_str() {
+                "bitbucket.test" => self.bitbucket.call(Caller::Operator, request).await,
+                "kms.test" => self.kms.call(request).await,
+                other => panic!("a request to {other}"),
+            };
+            tokio::time::sleep(LATENCY / 2).await;
+            let (head, body) = answer.map_err(|_| Failure::BrokenOff)?.into_parts();
+            let body = axum::body::to_bytes(body, usize::MAX).await.map_err(|_| Failure::BrokenOff)?;
+            Ok(reqwest::Response::from(::http::Response::from_parts(head, body)))
+        }
+        .boxed()
+    }
+}
+
+/// A request in the words of the stand-ins.
+fn same(request: reqwest::Request) -> axum::extract::Request {
+    let body = request.body().and_then(reqwest::Body::as_bytes).map(<[u8]>::to_vec).unwrap_or_default();
+    let mut same = axum::extract::Request::new(body.into());
+    *same.method_mut() = request.method().clone();
+    *same.uri_mut() = request.url().as_str().parse().expect("an address");
+    *same.headers_mut() = request.headers().clone();
+    same
+}
