@@ -25,7 +25,10 @@ lint: ## check format and lints
 crds: ## write crds/ anew after a change of the kinds
 	$(CARGO) run --quiet --bin $(BIN) -- crds --output-dir crds
 
+docs: ## write the generated pages anew: all messages, and docs/conditions.md (read the difference)
+	UPDATE_DOCS=1 $(CARGO) test --quiet --lib words
+
 controlplane: ## find or build the control plane that the cluster tests need
 	$(CARGO) run --quiet -p controlplane -- build
 
-.PHONY: help demo test lint crds controlplane
+.PHONY: help demo test lint crds docs controlplane

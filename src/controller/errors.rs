@@ -53,9 +53,14 @@ pub fn synced(error: &KmsError, instance: &InstanceRef, scope: &KmsScope) -> Jud
         ),
         KmsError::UnknownProject => Judgement::new(
             Reason::KmsRejected,
-            format!(
-                "The KMS knows no {scope}, or the identity of {instance} is no member of it. Compare spec.projectId with the project's settings in the KMS, and add the identity to the project."
-            ),
+            match scope {
+                KmsScope::Project(id) => format!(
+                    "The KMS knows no project {id}, or the identity of {instance} is no member of it. Compare spec.projectId with the project's settings in the KMS, and add the identity to the project."
+                ),
+                KmsScope::Organization => format!(
+                    "The KMS says that there is no such project, although this object asks for the organization. See whether the identity of {instance} is still a member of the organization."
+                ),
+            },
         ),
         KmsError::InUse => Judgement::new(
             Reason::KmsRejected,
@@ -75,11 +80,17 @@ pub fn synced(error: &KmsError, instance: &InstanceRef, scope: &KmsScope) -> Jud
         ),
         KmsError::NameTaken | KmsError::OtherApp => Judgement::new(
             Reason::NameConflict,
-            "The KMS has a connection of that name already, and this object didn't make it. Set another spec.connectionName, or delete or rename that connection in the KMS.",
+            format!(
+                "The KMS has another connection of that name in {scope}, and this object didn't make it. Set another spec.connectionName, or delete or rename that connection in the KMS."
+            ),
         ),
         KmsError::Rejected { status, message } => Judgement::new(
             Reason::KmsRejected,
-            format!("The KMS refused the request ({status}): {message}{}", cure(*status, message)),
+            format!(
+                "The KMS refused the request ({status}): {}. {}",
+                message.trim_end_matches('.'),
+                cure(*status, message, instance)
+            ),
         ),
         KmsError::RateLimited { .. } => Judgement::new(
             Reason::RateLimited,
@@ -95,19 +106,19 @@ pub fn synced(error: &KmsError, instance: &InstanceRef, scope: &KmsScope) -> Jud
         ),
         KmsError::NotFound => Judgement::new(
             Reason::KmsUnavailable,
-            "The connection went away in the KMS while it was being changed. It is looked up again.",
+            "The connection went away in the KMS while it was being changed. It is looked up again by itself.",
         ),
         KmsError::Unavailable { what } => unavailable(instance, what),
     }
 }
 
-/// What to do about a refusal, if its words name a field that the spec sets. Those of a 422 are `field: message`.
-fn cure(status: u16, message: &str) -> &'static str {
+/// What to do about a refusal, by its words. Those of a 422 are `field: message`.
+fn cure(status: u16, message: &str, instance: &InstanceRef) -> String {
     let about_name = status == 422 && message.split("; ").any(|issue| issue.starts_with("name: "));
     if about_name {
-        ". Set spec.connectionName to a name that it takes: older servers allow 32 characters, newer ones 64."
+        "Set spec.connectionName to a name that it takes: older servers allow 32 characters, newer ones 64.".to_owned()
     } else {
-        ""
+        format!("Change what it names in this object; if it is nothing that stands here, ask whoever runs {instance}.")
     }
 }
 
@@ -137,11 +148,11 @@ pub fn login(error: &LoginError) -> InstanceJudgement {
         ),
         LoginError::SecretExpired => InstanceJudgement::new(
             AuthenticationFailed,
-            "The client secret has expired. Create a new one for the machine identity in the KMS (Universal Auth), and put it into the Secret.",
+            "The client secret has expired. Create a new one for the machine identity in the KMS (Universal Auth), and put it into the Secret that spec.auth.universal names.",
         ),
         LoginError::UsageLimitReached => InstanceJudgement::new(
             AuthenticationFailed,
-            "The client secret has been used as often as it may be. Create one without a limit of uses for the machine identity in the KMS (Universal Auth), and put it into the Secret.",
+            "The client secret has been used as often as it may be. Create one without a limit of uses for the machine identity in the KMS (Universal Auth), and put it into the Secret that spec.auth.universal names.",
         ),
         LoginError::Refused { method, message } => InstanceJudgement::new(
             AuthenticationFailed,
@@ -159,7 +170,8 @@ pub fn login(error: &LoginError) -> InstanceJudgement {
         LoginError::SessionRefused { message } => InstanceJudgement::new(
             Unreachable,
             format!(
-                "The login went well, but the KMS refuses the session that it just gave: {message}. See whether the machine identity limits the addresses that its access tokens are good for. It is tried again by itself."
+                "The login went well, but the KMS refuses the session that it just gave: {}. See whether the machine identity limits the addresses that its access tokens are good for. It is tried again by itself.",
+                message.trim_end_matches('.')
             ),
         ),
         LoginError::RateLimited { .. } => InstanceJudgement::new(
@@ -217,6 +229,7 @@ mod tests {
 
     #[test]
     fn a_refused_name_is_told_with_its_cure() {
+        let instance = InstanceRef { kind: InstanceKind::Cluster, name: "default".to_owned() };
         for (status, message, cured) in [
             (422, "name: name field must be at most 32 characters", true),
             (422, "description: too long; name: too long", true),
@@ -224,7 +237,8 @@ mod tests {
             (422, "rename: no", false),
             (400, "name: no", false),
         ] {
-            assert_eq!(cure(status, message).contains("spec.connectionName"), cured, "{status} {message}");
+            let cure = cure(status, message, &instance);
+            assert_eq!(cure.contains("spec.connectionName"), cured, "{status} {message}");
         }
     }
 

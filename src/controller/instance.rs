@@ -242,7 +242,7 @@ async fn find<K: Instance>(
     };
     // A name that no Secret can have is not asked for: as part of an address it could lead elsewhere.
     if !names::is_object_name(name) || !names::is_object_name(namespace) {
-        return nothing(InstanceJudgement::no_secret(login.method, name, namespace), None);
+        return nothing(InstanceJudgement::no_secret(login.method, values, name, namespace), None);
     }
     let asked = context.sources.ask();
     let secret = Api::<Secret>::namespaced(context.client.clone(), namespace).get_opt(name).await?;
@@ -251,7 +251,7 @@ async fn find<K: Instance>(
     let others = context.sources.read(&target, &SourceKey::secret(namespace, name), version.as_deref(), asked);
     others.iter().for_each(|other| context.triggers.look(other));
     let (Some(secret), Some(version)) = (secret, version) else {
-        return nothing(InstanceJudgement::no_secret(login.method, name, namespace), None);
+        return nothing(InstanceJudgement::no_secret(login.method, values, name, namespace), None);
     };
     let mut proof = Vec::new();
     for value in values {

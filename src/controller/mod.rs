@@ -32,6 +32,8 @@ mod users;
 mod verdicts;
 mod verify;
 mod watches;
+#[cfg(test)]
+mod words;
 
 pub use clock::Clock;
 pub use operator::{Operator, Outside};

@@ -19,11 +19,11 @@ use super::{
 use crate::{
     api::{BitbucketConnection, BitbucketConnectionStatus, EXPIRES_AT},
     domain::{
+        access,
         conditions::{self, Class, Judgement, Reason, types},
         credential::{ContentKey, Credentials},
         duration::Span,
         expiry::Declared,
-        grants::Denied,
         limit::Priority,
         ownership::{Owner, OwnerId},
         schedule::{self, Due, Situation},
@@ -138,8 +138,8 @@ pub async fn observe(object: Arc<BitbucketConnection>, context: &Context) -> Res
             observed.task = Task::Delete;
         } else if has_finalizer(&observed.object) {
             observed.task = match access_for_deletion(&observed, context) {
-                Some(access) => {
-                    observed.access = access;
+                Some(way) => {
+                    observed.access = way;
                     Task::Delete
                 }
                 None => Task::Wait,
@@ -151,8 +151,8 @@ pub async fn observe(object: Arc<BitbucketConnection>, context: &Context) -> Res
         observed.task = Task::Suspended;
         return Ok(observed);
     }
-    match access(&observed, context) {
-        Some(access) => observed.access = access,
+    match access_for(&observed, context) {
+        Some(way) => observed.access = way,
         None => {
             observed.task = Task::Wait;
             return Ok(observed);
@@ -239,51 +239,23 @@ pub fn has_finalizer(object: &BitbucketConnection) -> bool {
 }
 
 /// The way to the KMS; nothing while the instance is about to be looked at.
-fn access(observed: &Observed, context: &Context) -> Option<Result<Access, Judgement>> {
+fn access_for(observed: &Observed, context: &Context) -> Option<Result<Access, Judgement>> {
     let spec = match &observed.spec {
         Ok(spec) => spec,
-        Err(problem) => return Some(Err(spec_problem(problem))),
+        Err(problem) => return Some(Err(problem.judgement())),
     };
     let instance = &spec.kms_ref;
     let key = Instances::key(instance, &observed.namespace);
     let found = context.instances.find(&key);
-    let denied = |reason, message: String| Some(Err(Judgement::new(reason, message)));
     match &found {
-        Found::Missing => {
-            return denied(
-                Reason::KmsRefNotFound,
-                format!(
-                    "There is no {instance}. Create it, or name another in spec.kmsRef of a new object; it is picked up at once."
-                ),
-            );
-        }
-        Found::NotServed => {
-            return denied(Reason::KmsRefNotAllowed, "This operator serves some namespaces only, where ClusterKmsInstances can't be used. Name a KmsInstance of this namespace in spec.kmsRef of a new object.".to_owned());
-        }
+        Found::Missing => return Some(Err(access::no_instance(instance))),
+        Found::NotServed => return Some(Err(access::not_served(instance))),
         Found::Pending | Found::NotReady(_) | Found::Ready(_) => {}
     }
     if instance.kind == InstanceKind::Cluster {
         let labels = context.namespaces.labels(&observed.namespace).unwrap_or_default();
-        match context.instances.granted(&key, &labels, &spec.scope) {
-            Ok(()) => {}
-            Err(Denied::Namespace) => {
-                return denied(
-                    Reason::KmsRefNotAllowed,
-                    format!(
-                        "{instance} doesn't let this namespace use it. Ask whoever runs it for a grant that selects namespace {}.",
-                        observed.namespace
-                    ),
-                );
-            }
-            Err(Denied::Scope) => {
-                return denied(
-                    Reason::ProjectNotAllowed,
-                    format!(
-                        "{instance} lets this namespace use it, but not for {}. Ask whoever runs it for a grant, or correct the project in a new object.",
-                        spec.scope
-                    ),
-                );
-            }
+        if let Err(denied) = context.instances.granted(&key, &labels, &spec.scope) {
+            return Some(Err(access::denied(denied, instance, &observed.namespace, &spec.scope)));
         }
     }
     match found {
@@ -310,23 +282,15 @@ fn access_for_deletion(observed: &Observed, context: &Context) -> Option<Result<
     let recorded = recorded.and_then(|connection| InstanceRef::parse(&connection.kms_ref));
     let instance = match (spec::instance_ref(&observed.object.spec), recorded) {
         (Ok(instance), _) | (Err(_), Some(instance)) => instance,
-        (Err(problem), None) => return Some(Err(spec_problem(&problem))),
+        (Err(problem), None) => return Some(Err(problem.judgement())),
     };
     let key = Instances::key(&instance, &observed.namespace);
     let why = match context.instances.find(&key) {
         Found::Ready(kms) => return Some(Ok(Access { host: host_of(&kms), kms, key, instance, adoption: false })),
         Found::NotReady(judgement) => errors::not_ready(&instance, &judgement),
         Found::Pending => return None,
-        Found::Missing => Judgement::new(
-            Reason::KmsRefNotFound,
-            format!("{instance}, through which it was made, is gone. Create it again with its credentials."),
-        ),
-        Found::NotServed => Judgement::new(
-            Reason::KmsRefNotAllowed,
-            format!(
-                "{instance}, through which it was made, doesn't serve since the operator serves some namespaces only."
-            ),
-        ),
+        Found::Missing => access::instance_gone(&instance),
+        Found::NotServed => access::no_longer_served(&instance),
     };
     Some(match context.instances.last_client(&key) {
         Some(kms) => Ok(Access { host: host_of(&kms), kms, key, instance, adoption: false }),
@@ -336,15 +300,6 @@ fn access_for_deletion(observed: &Observed, context: &Context) -> Option<Result<
 
 fn host_of(kms: &Kms) -> String {
     kms.host().trim_end_matches('/').to_owned()
-}
-
-fn spec_problem(problem: &SpecProblem) -> Judgement {
-    let reason = match problem {
-        SpecProblem::InvalidName(_) => Reason::InvalidName,
-        SpecProblem::DescriptionTooLong => Reason::DescriptionTooLong,
-        SpecProblem::Invalid { .. } => Reason::SpecInvalid,
-    };
-    Judgement::new(reason, problem.to_string())
 }
 
 fn look_at_instance(observed: &Observed, context: &Context) {

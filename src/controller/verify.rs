@@ -83,7 +83,7 @@ pub async fn locate(observed: &Observed, context: &Context) -> Verified {
     let mut verified = Verified { token: None, credentials: None, at: None, remote: Remote::Absent, retry_after: None };
     verified.remote = match (&observed.access, scope_of(observed)) {
         (Err(judgement), _) => Remote::Unreadable(judgement.clone()),
-        (Ok(_), Err(problem)) => Remote::Unreadable(Judgement::new(Reason::SpecInvalid, problem.to_string())),
+        (Ok(_), Err(problem)) => Remote::Unreadable(problem.judgement()),
         (Ok(access), Ok(scope)) => {
             let reading = reading(observed, Some(deletion_began(observed)));
             find(observed, access, &scope, reading, &mut verified.retry_after, context).await

@@ -3,6 +3,10 @@
 //! A reason stands for exactly one status and at most one class; the class says what kstatus makes of the object and
 //! when it is tried again. [`readiness`] is the one place where both are decided.
 
+mod about;
+
+pub use about::About;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 

@@ -53,28 +53,30 @@ pub struct Credentials {
 pub enum CredentialProblem {
     /// Git's user name for tokens.
     #[error(
-        "holds a Git user name; Bitbucket's API wants the e-mail address of the Atlassian account that made the token"
+        "holds a Git user name, which Bitbucket's API doesn't take; write there the e-mail address of the Atlassian account that made the token"
     )]
     GitUserName,
     /// Not an address at all.
     #[error(
-        "is no e-mail address (it has no @ between a name and a host); Bitbucket wants the e-mail address of the Atlassian account that made the token, not its user name"
+        "is no e-mail address such as bot@example.com; write there the e-mail address of the Atlassian account that made the token, not its user name"
     )]
     NotAnEmail,
     /// Longer than the KMS takes.
-    #[error("is longer than the 255 characters that the KMS takes for an e-mail address")]
+    #[error(
+        "is longer than the 255 characters that the KMS takes for an e-mail address; write there the address of the Atlassian account that made the token, and nothing else"
+    )]
     EmailTooLong,
     /// Nothing but white space.
     #[error("is empty; put the API token there")]
     TokenEmpty,
     /// Longer than the KMS takes.
     #[error(
-        "is longer than the 255 characters that the KMS takes for an API token; is it the token, and nothing else?"
+        "is longer than the 255 characters that the KMS takes for an API token; write there the token, and nothing else"
     )]
     TokenTooLong,
     /// A token is one word.
     #[error(
-        "holds white space or control characters inside the token; an API token is one word of letters, digits and signs"
+        "holds white space or control characters inside the token; write there the token, and nothing else: one word of letters, digits and signs"
     )]
     TokenNotOneWord,
 }

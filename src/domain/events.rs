@@ -4,6 +4,8 @@
 //! written, so a crash in between repeats it under the same name, which the API server refuses: none is lost, none is
 //! there twice.
 
+mod about;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use sha2::{Digest, Sha256};
 
@@ -16,59 +18,49 @@ use super::{
 /// Longest note that events.k8s.io/v1 takes, in bytes.
 const NOTE_MAX: usize = 1_024;
 
-/// Why an event is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the words are the documentation")]
-pub enum EventReason {
-    ConnectionCreated,
-    ConnectionUpdated,
-    ConnectionAdopted,
-    ConnectionDeleted,
-    ConnectionRetained,
-    CredentialsRotated,
-    DriftCorrected,
-    Recovered,
-    TokenExpiring,
-    TokenExpired,
-    ExpiryNotUpdated,
-    ExpiryImplausible,
-    ExpiryInvalid,
-    CredentialsRejected,
-    ScopesMissing,
-    ScopesExcess,
-    WorkspacesMissing,
-    NameConflict,
-    OwnershipMarkMissing,
-    DeletionBlocked,
+macro_rules! reasons {
+    ($($reason:ident)*) => {
+        /// Why an event is sent.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[expect(missing_docs, reason = "the words are the documentation")]
+        pub enum EventReason { $($reason,)* }
+
+        impl EventReason {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$reason,)*];
+
+            /// The word in the API.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$reason => stringify!($reason),)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    ConnectionCreated
+    ConnectionUpdated
+    ConnectionAdopted
+    ConnectionDeleted
+    ConnectionRetained
+    CredentialsRotated
+    DriftCorrected
+    Recovered
+    TokenExpiring
+    TokenExpired
+    ExpiryNotUpdated
+    ExpiryImplausible
+    ExpiryInvalid
+    CredentialsRejected
+    ScopesMissing
+    ScopesExcess
+    WorkspacesMissing
+    NameConflict
+    OwnershipMarkMissing
+    DeletionBlocked
 }
 
 impl EventReason {
-    /// The word in the API.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ConnectionCreated => "ConnectionCreated",
-            Self::ConnectionUpdated => "ConnectionUpdated",
-            Self::ConnectionAdopted => "ConnectionAdopted",
-            Self::ConnectionDeleted => "ConnectionDeleted",
-            Self::ConnectionRetained => "ConnectionRetained",
-            Self::CredentialsRotated => "CredentialsRotated",
-            Self::DriftCorrected => "DriftCorrected",
-            Self::Recovered => "Recovered",
-            Self::TokenExpiring => "TokenExpiring",
-            Self::TokenExpired => "TokenExpired",
-            Self::ExpiryNotUpdated => "ExpiryNotUpdated",
-            Self::ExpiryImplausible => "ExpiryImplausible",
-            Self::ExpiryInvalid => "ExpiryInvalid",
-            Self::CredentialsRejected => "CredentialsRejected",
-            Self::ScopesMissing => "ScopesMissing",
-            Self::ScopesExcess => "ScopesExcess",
-            Self::WorkspacesMissing => "WorkspacesMissing",
-            Self::NameConflict => "NameConflict",
-            Self::OwnershipMarkMissing => "OwnershipMarkMissing",
-            Self::DeletionBlocked => "DeletionBlocked",
-        }
-    }
-
     /// What the operator was doing, in the words of events.k8s.io.
     pub const fn action(self) -> &'static str {
         match self {

@@ -7,7 +7,7 @@ use jiff::{Timestamp, civil, tz::TimeZone};
 use super::{
     conditions::{Judgement, Reason},
     duration::Span,
-    place::{Place, capitalized},
+    place::Place,
 };
 
 /// Atlassian's limit: a token ends at most a year after it was made.
@@ -29,6 +29,9 @@ pub enum ExpirySource {
 }
 
 impl ExpirySource {
+    /// All of them, the weightiest first.
+    pub const ALL: [Self; 4] = [Self::Secret, Self::Annotation, Self::Spec, Self::Inferred];
+
     /// The word in the status.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -41,7 +44,7 @@ impl ExpirySource {
 
     /// The source of that word.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Secret, Self::Annotation, Self::Spec, Self::Inferred].into_iter().find(|source| source.as_str() == word)
+        Self::ALL.into_iter().find(|source| source.as_str() == word)
     }
 }
 
@@ -130,8 +133,8 @@ pub fn outlook(expiry: Expiry, thresholds: &[Span], now: Timestamp, advice: &Adv
         Expiry::At(at, source) => (at, source),
         Expiry::Unreadable(source) => {
             let message = format!(
-                "{} holds no date that can be read; write a date such as 2027-03-01 or an RFC 3339 time such as 2027-03-01T12:00:00Z. Until then nobody is warned before the token ends.",
-                capitalized(advice.place.expiry(source))
+                "No date can be read from {}; write there a date such as 2027-03-01 or an RFC 3339 time such as 2027-03-01T12:00:00Z. Until then nobody is warned before the token ends.",
+                advice.place.expiry(source)
             );
             return Outlook {
                 judgement: Judgement::new(Reason::ExpiryInvalid, message),

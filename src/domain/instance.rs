@@ -1,73 +1,62 @@
 //! The condition Ready of KmsInstance and ClusterKmsInstance.
 
+mod about;
+
 use super::{
     conditions::{Class, Says, Status},
     host::HostProblem,
     login::{AuthMethod, SecretValue},
 };
 
-/// Why an instance is or isn't ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the words are the documentation; messages say the rest")]
-pub enum InstanceReason {
-    Authenticated,
-    AuthenticationFailed,
-    IdentityLocked,
-    SecretNotFound,
-    SecretKeyMissing,
-    CaInvalid,
-    TlsFailed,
-    Unreachable,
-    ApiNotOffered,
-    HostNotAllowed,
-    InsecureHost,
+macro_rules! reasons {
+    ($($reason:ident $class:expr;)*) => {
+        /// Why an instance is or isn't ready.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[expect(missing_docs, reason = "the words are the documentation; messages say the rest")]
+        pub enum InstanceReason { $($reason,)* }
+
+        impl InstanceReason {
+            /// All of them, in table order.
+            pub const ALL: &[Self] = &[$(Self::$reason,)*];
+
+            /// The word in the API.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$reason => stringify!($reason),)* }
+            }
+
+            /// What it asks of the operator and of people.
+            pub const fn class(self) -> Option<Class> {
+                match self { $(Self::$reason => $class,)* }
+            }
+        }
+    };
+}
+
+const WAITING: Option<Class> = Some(Class::Waiting);
+const STALLED: Option<Class> = Some(Class::Stalled);
+const TRANSIENT: Option<Class> = Some(Class::Transient);
+
+reasons! {
+    Authenticated None;
+    AuthenticationFailed STALLED;
+    IdentityLocked TRANSIENT;
+    SecretNotFound WAITING;
+    SecretKeyMissing STALLED;
+    CaInvalid STALLED;
+    TlsFailed STALLED;
+    Unreachable TRANSIENT;
+    ApiNotOffered TRANSIENT;
+    HostNotAllowed STALLED;
+    InsecureHost STALLED;
 }
 
 impl InstanceReason {
-    /// All of them.
-    pub const ALL: [Self; 11] = [
-        Self::Authenticated,
-        Self::AuthenticationFailed,
-        Self::IdentityLocked,
-        Self::SecretNotFound,
-        Self::SecretKeyMissing,
-        Self::CaInvalid,
-        Self::TlsFailed,
-        Self::Unreachable,
-        Self::ApiNotOffered,
-        Self::HostNotAllowed,
-        Self::InsecureHost,
-    ];
-
-    /// The word in the API.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Authenticated => "Authenticated",
-            Self::AuthenticationFailed => "AuthenticationFailed",
-            Self::IdentityLocked => "IdentityLocked",
-            Self::SecretNotFound => "SecretNotFound",
-            Self::SecretKeyMissing => "SecretKeyMissing",
-            Self::CaInvalid => "CaInvalid",
-            Self::TlsFailed => "TlsFailed",
-            Self::Unreachable => "Unreachable",
-            Self::ApiNotOffered => "ApiNotOffered",
-            Self::HostNotAllowed => "HostNotAllowed",
-            Self::InsecureHost => "InsecureHost",
-        }
-    }
-
-    /// What it asks of the operator and of people.
-    pub const fn class(self) -> Option<Class> {
-        match self {
-            Self::Authenticated => None,
-            Self::SecretNotFound => Some(Class::Waiting),
-            Self::IdentityLocked | Self::Unreachable | Self::ApiNotOffered => Some(Class::Transient),
-            Self::AuthenticationFailed
-            | Self::SecretKeyMissing
-            | Self::CaInvalid
-            | Self::TlsFailed
-            | Self::HostNotAllowed
-            | Self::InsecureHost => Some(Class::Stalled),
+    /// The status that it stands for.
+    pub const fn status(self) -> Status {
+        match self.class() {
+            None => Status::True,
+            Some(Class::Waiting | Class::Stalled) => Status::False,
+            Some(Class::Transient) => Status::Unknown,
         }
     }
 }
@@ -101,12 +90,13 @@ impl InstanceJudgement {
     }
 
     /// The Secret that the instance refers to isn't there.
-    pub fn no_secret(method: AuthMethod, name: &str, namespace: &str) -> Self {
+    pub fn no_secret(method: AuthMethod, values: &[SecretValue], name: &str, namespace: &str) -> Self {
+        let keys: Vec<_> = values.iter().map(|value| format!("the {} in key {}", value.what, value.key)).collect();
         Self::new(
             InstanceReason::SecretNotFound,
             format!(
-                "There is no Secret {name} in namespace {namespace}. Create it with {} of the machine identity ({method}); it is picked up at once.",
-                method.what()
+                "There is no Secret {name} in namespace {namespace}. Create it with {} ({method}); it is picked up at once.",
+                keys.join(" and ")
             ),
         )
     }
@@ -127,7 +117,11 @@ impl InstanceJudgement {
     /// The host may not be talked to.
     pub fn host(problem: HostProblem) -> Self {
         match problem {
-            HostProblem::NotAHost | HostProblem::NotAllowed => Self::new(
+            HostProblem::NotAHost => Self::new(
+                InstanceReason::HostNotAllowed,
+                "spec.host is not the URL of a host: write https:// and its name, such as https://app.kms.hanzo.ai, without a path, a query or a user. Nothing was sent.",
+            ),
+            HostProblem::NotAllowed => Self::new(
                 InstanceReason::HostNotAllowed,
                 "The operator may not talk to the host of this instance: its flag --allowed-kms-hosts doesn't name it. Correct spec.host, or have an administrator of the operator allow the host. Nothing was sent to it.",
             ),
@@ -141,11 +135,7 @@ impl InstanceJudgement {
 
 impl Says for InstanceJudgement {
     fn status(&self) -> Status {
-        match self.reason.class() {
-            None => Status::True,
-            Some(Class::Waiting | Class::Stalled) => Status::False,
-            Some(Class::Transient) => Status::Unknown,
-        }
+        self.reason.status()
     }
 
     fn reason(&self) -> &'static str {
@@ -177,7 +167,7 @@ impl InUse {
         names.truncate(NAMES_MAX);
         Self {
             message: format!(
-                "BitbucketConnections of this namespace still use this instance: {}{more}. It goes away with the last of them: delete them, or move them to another instance by creating them anew.",
+                "BitbucketConnections of this namespace still use this instance: {}{more}. The instance goes away with the last of them: delete them, or move them to another instance by creating them anew.",
                 names.join(", ")
             ),
         }
@@ -189,7 +179,7 @@ impl InUse {
             if count == 1 { ("BitbucketConnection", "uses") } else { ("BitbucketConnections", "use") };
         Self {
             message: format!(
-                "{count} {connections} still {use_it} this instance; \"kubectl get bbc --all-namespaces -o wide\" shows them. It goes away with the last of them."
+                "{count} {connections} still {use_it} this instance; \"kubectl get bbc --all-namespaces -o wide\" shows them. The instance goes away with the last of them."
             ),
         }
     }

@@ -52,16 +52,16 @@ impl AuthMethod {
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::Universal => {
-                "Compare client id and client secret with the machine identity in the KMS, and put them into the Secret. They are not tried again before the Secret changes, or 5 minutes have passed: the KMS locks an identity after three failures."
+                "Compare client id and client secret with the machine identity in the KMS, and put them into the Secret that spec.auth.universal names. They are not tried again before the Secret changes, or 5 minutes have passed: the KMS locks an identity after three failures."
             }
             Self::Token => {
-                "Create a new access token for the machine identity in the KMS, and put it into the Secret. The one that is there is not tried again before the Secret changes, or 5 minutes have passed."
+                "Create a new access token for the machine identity in the KMS, and put it into the Secret that spec.auth.token names. The one that is there is not tried again before the Secret changes, or 5 minutes have passed."
             }
             Self::Ldap => {
-                "Compare user name and password in the Secret with the directory, and spec.auth.ldap.identityId with the machine identity in the KMS. They are not tried again before the Secret or the instance changes, or 5 minutes have passed."
+                "Compare user name and password in the Secret that spec.auth.ldap names with the directory, and spec.auth.ldap.identityId with the machine identity in the KMS. They are not tried again before the Secret or the instance changes, or 5 minutes have passed."
             }
             Self::Jwt => {
-                "Put a JWT into the Secret that is not past its end and whose issuer, subject and audience the machine identity in the KMS allows, and compare spec.auth.jwt.identityId with that identity. It is not tried again before the Secret or the instance changes, or 5 minutes have passed."
+                "Put a JWT into the Secret that spec.auth.jwt names, one that is not past its end and whose issuer, subject and audience the machine identity in the KMS allows, and compare spec.auth.jwt.identityId with that identity. It is not tried again before the Secret or the instance changes, or 5 minutes have passed."
             }
             Self::Kubernetes => {
                 "Compare spec.auth.kubernetes with the machine identity in the KMS: its id, and the audience, the namespace and the name of the ServiceAccount that it allows. It is tried again when the instance changes, and every 5 minutes."

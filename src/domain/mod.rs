@@ -2,6 +2,7 @@
 //!
 //! Each module is one rule or one thing that rules speak about; each can be read and tested alone.
 
+pub mod access;
 pub mod conditions;
 pub mod connection;
 pub mod credential;

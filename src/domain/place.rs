@@ -7,6 +7,7 @@ use super::{
     expiry::ExpirySource,
     spec::{Policy, SecretKeys},
 };
+use crate::api::EXPIRES_AT;
 
 /// Where things were written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,14 +57,6 @@ impl Place<'_> {
         }
     }
 
-    /// The same, where the Secret goes without saying.
-    pub const fn take_shortly(self) -> &'static str {
-        match self {
-            Self::Connection(_) => "put it into the Secret",
-            Self::CommandLine => "check that one",
-        }
-    }
-
     /// The same for a token whose predecessor came to its end.
     pub fn take_with_date(self) -> String {
         match self {
@@ -81,23 +74,25 @@ impl Place<'_> {
     }
 
     /// Where to write an expiry, or where it was written.
-    pub const fn expiry(self, source: ExpirySource) -> &'static str {
+    pub fn expiry(self, source: ExpirySource) -> String {
         match (self, source) {
-            (_, ExpirySource::Inferred) => "Atlassian's limit of a year",
-            (Self::CommandLine, _) => "--expires-at",
-            (Self::Connection(_), ExpirySource::Secret) => "the Secret's expiry key",
-            (Self::Connection(_), ExpirySource::Annotation) => {
-                "the Secret's annotation connections.kms.hanzo.ai/expires-at"
+            (_, ExpirySource::Inferred) => "Atlassian's limit of a year".to_owned(),
+            (Self::CommandLine, _) => "--expires-at".to_owned(),
+            (Self::Connection(keys), ExpirySource::Secret) => {
+                format!("key {} of Secret {}", keys.expires_at, keys.name)
             }
-            (Self::Connection(_), ExpirySource::Spec) => "spec.expiry.notAfter",
+            (Self::Connection(keys), ExpirySource::Annotation) => {
+                format!("annotation {EXPIRES_AT} of Secret {}", keys.name)
+            }
+            (Self::Connection(_), ExpirySource::Spec) => "spec.expiry.notAfter".to_owned(),
         }
     }
 
     /// How to declare an expiry that nobody wrote down: a sentence's beginning.
-    pub const fn declare_expiry(self) -> &'static str {
+    pub fn declare_expiry(self) -> String {
         match self {
-            Self::Connection(_) => "Declare the real date in the Secret's expiry key",
-            Self::CommandLine => "Give the real date with --expires-at, and write it next to the token",
+            Self::Connection(_) => format!("Declare the real date in {}", self.expiry(ExpirySource::Secret)),
+            Self::CommandLine => "Give the real date with --expires-at, and write it next to the token".to_owned(),
         }
     }
 

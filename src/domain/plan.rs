@@ -260,7 +260,11 @@ pub fn plan(wanted: &Wanted<'_>, remote: &Remote) -> Plan {
         Remote::HostChanged => Plan::nothing(
             Judgement::new(
                 Reason::KmsChanged,
-                "The instance now names another KMS, and that one holds no connection of this object. Nothing was written there. Let the instance name the old host again, or delete this object and create it anew for the new one.",
+                format!(
+                    "{} now names another KMS, and that one holds no connection of this object. Nothing was written there. Set spec.host of the instance back to {}, or delete this object and create it anew for the new KMS.",
+                    wanted.spec.kms_ref,
+                    host(wanted.recorded)
+                ),
             ),
             true,
         ),
@@ -269,7 +273,7 @@ pub fn plan(wanted: &Wanted<'_>, remote: &Remote) -> Plan {
                 Reason::OwnershipAmbiguous,
                 format!(
                     "Several connections in the KMS bear the mark of this object ({}), so none of them is touched. Keep the one that is in use and remove the mark from the description of the others.",
-                    wanted.owner.mark(Origin::Created)
+                    wanted.owner.mark(origin(wanted.recorded))
                 ),
             ),
             true,
@@ -277,21 +281,43 @@ pub fn plan(wanted: &Wanted<'_>, remote: &Remote) -> Plan {
         Remote::NotOurs(_, Ownership::Another) => Plan::nothing(
             Judgement::new(
                 Reason::OwnedByAnother,
-                "The connection now bears the mark of another object or cluster, so it is not touched. If it shall be managed here, remove the other object first; if not, delete this one.",
+                format!(
+                    "The connection {} in the KMS now bears the mark of another object or cluster, so it is not touched. To have it managed here, set spec.deletionPolicy: Retain on the other object, delete that, and end the connection's description with {}; otherwise delete this object.",
+                    name(wanted),
+                    wanted.owner.mark(origin(wanted.recorded))
+                ),
             ),
             true,
         ),
-        Remote::NotOurs(..) => Plan::nothing(
+        Remote::NotOurs(_, Ownership::Unmarked | Ownership::Ours(_)) => Plan::nothing(
             Judgement::new(
                 Reason::OwnershipMarkMissing,
                 format!(
-                    "The description of the connection in the KMS lost the mark of this object, so it is not touched. To have it managed again, end its description with {}.",
-                    wanted.owner.mark(Origin::Created)
+                    "The description of the connection {} in the KMS lost the mark of this object, so it is not touched. To have it managed again, end its description with {}.",
+                    name(wanted),
+                    wanted.owner.mark(origin(wanted.recorded))
                 ),
             ),
             true,
         ),
     }
+}
+
+/// How the connection on record came to be ours: a mark that people put back must say the same, because it decides what
+/// becomes of the connection when the object is deleted.
+fn origin(recorded: Option<&ConnectionStatus>) -> Origin {
+    let adopted = recorded.is_some_and(|recorded| recorded.origin == Origin::Adopted.as_str());
+    if adopted { Origin::Adopted } else { Origin::Created }
+}
+
+/// The name by which the connection was known last: what it is called now may be somebody else's business.
+fn name<'a>(wanted: &Wanted<'a>) -> &'a str {
+    wanted.recorded.map_or(&wanted.spec.name, |recorded| &recorded.name)
+}
+
+/// The KMS in which the connection on record was made.
+fn host(recorded: Option<&ConnectionStatus>) -> &str {
+    recorded.map_or("the old one", |recorded| recorded.host.as_str())
 }
 
 /// For an object whose spec can't be read: nothing is done, and what is in the KMS stays.
@@ -306,7 +332,9 @@ pub fn unplanned(remote: &Remote) -> Plan {
 fn create(wanted: &Wanted<'_>) -> Plan {
     if wanted.token.push(wanted.spec) != Push::Allowed {
         return Plan::nothing(
-            Judgement::not_evaluated("the connection is created once there is a token that may be used"),
+            Judgement::not_evaluated(
+                "the connection is created once there is a token that may be used (see CredentialsValid and ScopesSufficient)",
+            ),
             false,
         );
     }

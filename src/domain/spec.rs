@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use super::{
+    conditions::{Judgement, Reason},
     connection::KmsScope,
     duration::Span,
     names,
@@ -173,6 +174,18 @@ pub enum SpecProblem {
         /// What is wrong, and what to write instead.
         problem: &'static str,
     },
+}
+
+impl SpecProblem {
+    /// The condition Synced.
+    pub fn judgement(&self) -> Judgement {
+        let reason = match self {
+            Self::InvalidName(_) => Reason::InvalidName,
+            Self::DescriptionTooLong => Reason::DescriptionTooLong,
+            Self::Invalid { .. } => Reason::SpecInvalid,
+        };
+        Judgement::new(reason, self.to_string())
+    }
 }
 
 /// How often all is verified again where the spec doesn't say.

@@ -13,7 +13,7 @@ use super::{
     scopes::Scope,
     spec::ConnectionSpec,
     token::{self, Token},
-    verdict::Reach,
+    verdict::{Reach, Refusal, Verdict},
     workspaces,
 };
 use crate::api::{
@@ -151,7 +151,7 @@ pub fn report(pass: &Pass<'_>) -> Report {
 fn children(pass: &Pass<'_>, expired: bool) -> Children {
     let recorded = |kind: &str| {
         conditions::recorded(&pass.before.conditions, kind)
-            .unwrap_or_else(|| Judgement::not_evaluated("nobody has looked yet"))
+            .unwrap_or_else(|| Judgement::not_evaluated("nobody has looked at this object yet"))
     };
     let Some(findings) = &pass.findings else {
         return Children {
@@ -264,14 +264,17 @@ fn token_status(before: Option<&TokenStatus>, findings: &Findings<'_>, now: Time
 }
 
 fn account_status(token: Option<&Token>, before: Option<&AccountStatus>) -> Option<AccountStatus> {
-    match token.and_then(Token::accepted).map(|accepted| accepted.account.as_ref()) {
-        Some(account) => account.map(|account| AccountStatus {
-            uuid: account.uuid.clone(),
-            username: account.username.clone(),
-            display_name: account.display_name.clone(),
-        }),
-        None => before.cloned(),
-    }
+    let account = match token {
+        Some(Token::Asked { verdict: Verdict::Accepted(accepted), .. }) => accepted.account.as_ref(),
+        // Whose it is tells what is wrong. The message says only that it is another's: it is repeated in many places.
+        Some(Token::Asked { verdict: Verdict::Refused(Refusal::WrongEmail(Some(account))), .. }) => Some(account),
+        _ => return before.cloned(),
+    };
+    account.map(|account| AccountStatus {
+        uuid: account.uuid.clone(),
+        username: account.username.clone(),
+        display_name: account.display_name.clone(),
+    })
 }
 
 fn scopes_status(
@@ -338,7 +341,7 @@ fn expiring_soon(outlook: Option<&Outlook>, before: &[Condition]) -> Judgement {
     match outlook {
         Some(outlook) => outlook.judgement.clone(),
         None => conditions::recorded(before, types::EXPIRING_SOON)
-            .unwrap_or_else(|| Judgement::not_evaluated("the expiry is judged once there is a token")),
+            .unwrap_or_else(|| Judgement::not_evaluated("the end of the token is judged once the Secret holds one")),
     }
 }
 
@@ -395,7 +398,7 @@ fn intents(pass: &Pass<'_>, status: &BitbucketConnectionStatus) -> Vec<Announcem
             EventReason::ConnectionRetained,
             id,
             format!(
-                "The connection {name} stays in the KMS. Its description could not be changed there, so it still bears the mark of this object."
+                "The connection {name} stays in the KMS. Its description could not be changed there, so it still bears the mark of this object; remove the mark there before another object or cluster adopts it."
             ),
         ),
         Intent::LeftAsItIs { connection: Some(Identity { id, name }), policy } => Announcement::new(
@@ -417,7 +420,9 @@ fn intents(pass: &Pass<'_>, status: &BitbucketConnectionStatus) -> Vec<Announcem
         Intent::LeftAlone(Identity { id, name }) => Announcement::new(
             EventReason::OwnershipMarkMissing,
             id,
-            format!("The connection {name} in the KMS no longer bears the mark of this object, so it was left alone."),
+            format!(
+                "The connection {name} in the KMS no longer bears the mark of this object, so it was left alone. Delete it there if nobody needs it."
+            ),
         ),
     };
     findings.tells.iter().map(one).collect()

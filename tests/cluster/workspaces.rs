@@ -114,7 +114,7 @@ async fn who_chose_to_be_warned_is_warned() {
     assert_eq!(reach(&bbc).missing, ["payments"]);
     assert_eq!(world.told("unreached").await, ["ConnectionCreated"]);
     let bbc = world.ready("untold").await;
-    let words = &["lacks read:workspace:bitbucket", "nobody can tell whether it reaches the workspaces"];
+    let words = &["Missing: read:workspace:bitbucket", "nobody can tell whether it reaches the workspaces"];
     assert_condition(&bbc, "ScopesSufficient", "True", "WarnOnly", words);
     assert_eq!(world.bitbucket.count(&asked(&token_of("untold"))), 0, "it may not be asked");
 

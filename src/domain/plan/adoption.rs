@@ -1,6 +1,6 @@
 //! Taking over a connection that was there before, and letting it go again.
 
-use super::{Intent, Plan, Remote, Stage, Step, Wanted, finalizer, in_sync};
+use super::{Intent, Plan, Remote, Stage, Step, Wanted, finalizer, in_sync, origin};
 use crate::{
     api::ConnectionStatus,
     domain::{
@@ -16,7 +16,7 @@ use crate::{
 pub(super) fn deletion_policy(recorded: Option<&ConnectionStatus>, remote: &Remote) -> DeletionPolicy {
     let adopted = match remote {
         Remote::Ours(connection) => ownership::origin_of(&connection.description) == Some(Origin::Adopted),
-        _ => recorded.is_some_and(|recorded| recorded.origin == Origin::Adopted.as_str()),
+        _ => origin(recorded) == Origin::Adopted,
     };
     if adopted { DeletionPolicy::Retain } else { DeletionPolicy::Delete }
 }
@@ -64,7 +64,9 @@ pub(super) fn adopt(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
     }
     if token.push(spec) != Push::Allowed {
         return Plan::nothing(
-            Judgement::not_evaluated("the connection is taken over once there is a token that may be used"),
+            Judgement::not_evaluated(
+                "the connection is taken over once there is a token that may be used (see CredentialsValid and ScopesSufficient)",
+            ),
             false,
         );
     }

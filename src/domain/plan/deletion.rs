@@ -1,6 +1,6 @@
 //! What to do about an object that is being deleted.
 
-use super::{Identity, Intent, Plan, Remote, Stage, Step, adoption};
+use super::{Identity, Intent, Plan, Remote, Stage, Step, adoption, host};
 use crate::{
     api::ConnectionStatus,
     domain::{
@@ -61,14 +61,17 @@ pub fn deletion(policy: Option<DeletionPolicy>, recorded: Option<&ConnectionStat
         (DeletionPolicy::Delete, Remote::Ambiguous) => Plan::nothing(
             blocked(&Judgement::new(
                 Reason::OwnershipAmbiguous,
-                "Several connections in the KMS bear the mark of this object; remove it from the description of those that shall stay.",
+                "Several connections in the KMS bear the mark of this object. Remove it from the description of those that shall stay.",
             )),
             true,
         ),
         (DeletionPolicy::Delete, Remote::HostChanged) => Plan::nothing(
             blocked(&Judgement::new(
                 Reason::KmsChanged,
-                "The instance now names another KMS, which doesn't hold the connection; let it name the old host again.",
+                format!(
+                    "The instance now names another KMS, which doesn't hold the connection. Set its spec.host back to {}.",
+                    host(recorded)
+                ),
             )),
             true,
         ),

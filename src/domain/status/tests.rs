@@ -217,6 +217,22 @@ fn a_rotation_during_an_outage_keeps_ready_and_publishes_nothing() {
 }
 
 #[test]
+fn whose_a_token_is_stands_in_the_status_even_if_its_email_is_wrong() {
+    use crate::domain::verdict::Account;
+    let account = Account { username: Some("ada".to_owned()), ..Account::default() };
+    let wrong_email = token("two", Verdict::Refused(Refusal::WrongEmail(Some(account))));
+    let mut world = World::ready("2027-06-01");
+    world.looks(60, &wrong_email, "2", Some("2027-05-01"), synced(Reason::CredentialsNotPushed));
+    let told = |world: &World| world.status.account.clone().and_then(|account| account.username);
+    assert_eq!(told(&world).as_deref(), Some("ada"));
+    assert!(world.status.conditions.iter().all(|condition| !condition.message.contains("ada")), "but in no message");
+    world.waits(120);
+    assert_eq!(told(&world).as_deref(), Some("ada"));
+    world.looks(180, &token("three", Verdict::Refused(Refusal::Dead)), "3", None, synced(Reason::CredentialsNotPushed));
+    assert_eq!(told(&world), None, "of another token nothing is known");
+}
+
+#[test]
 fn a_refused_token_is_told_once() {
     let mut world = World::ready("2027-06-01");
     let refused = || token("one", Verdict::Refused(Refusal::InvalidOrExpired));

@@ -118,10 +118,10 @@ fn expiry_explains_only_what_is_not_explained() {
 }
 
 #[test]
-fn the_owner_of_a_token_is_named_where_it_is_known() {
+fn the_owner_of_a_token_is_named_at_a_terminal_and_in_no_condition() {
     let keys = spec(json!({"useCases": ["SecretScanning"]})).secret;
-    let message = |account: Option<Account>| {
-        credentials_valid(&asked(Verdict::Refused(Refusal::WrongEmail(account))), &keys, false).message
+    let message = |place: Place<'_>, account: &Option<Account>| {
+        validity(&Verdict::Refused(Refusal::WrongEmail(account.clone())), place, false).message
     };
     let account = |username: Option<&str>, shown: Option<&str>| {
         Some(Account {
@@ -138,7 +138,10 @@ fn the_owner_of_a_token_is_named_where_it_is_known() {
         (account(None, None), "another account, whose"),
         (None, "another account, whose"),
     ] {
-        assert!(message(account).contains(words), "{words}");
+        assert!(message(Place::CommandLine, &account).contains(words), "{words}");
+        let condition = message((&keys).into(), &account);
+        assert!(!condition.contains("bot") && !condition.contains("Bot"), "{condition}");
+        assert_eq!(condition.contains("(see status.account)"), words != "another account, whose", "{condition}");
     }
 }
 

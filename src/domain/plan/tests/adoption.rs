@@ -127,3 +127,20 @@ fn an_adopted_connection_keeps_its_text_unless_the_spec_has_one() {
         }
     }
 }
+
+#[test]
+fn a_mark_to_put_back_says_how_the_connection_came_to_be_ours() {
+    let (spec, owner, token) = (spec(), owner(), good("one"));
+    for origin in [Origin::Created, Origin::Adopted] {
+        let recorded = ConnectionStatus { origin: origin.as_str().to_owned(), ..recorded() };
+        let wanted = Wanted { recorded: Some(&recorded), ..wanting(&spec, &owner, &token) };
+        for remote in [
+            Remote::NotOurs(held(), Ownership::Unmarked),
+            Remote::NotOurs(held(), Ownership::Another),
+            Remote::Ambiguous,
+        ] {
+            let message = plan(&wanted, &remote).synced.message;
+            assert!(message.contains(&owner.mark(origin)), "{message}");
+        }
+    }
+}
