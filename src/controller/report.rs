@@ -62,6 +62,12 @@ pub async fn quiet(observed: &Observed, context: &Context) -> Result<Action, Err
     Ok(wake([report.wake_at, retry_at], observed))
 }
 
+/// After a pass that has to wait for its turn, though nothing else is the matter.
+pub async fn postponed(observed: &Observed, wait: Duration, context: &Context) -> Result<Action, Error> {
+    quiet(observed, context).await?;
+    Ok(Action::requeue(wait + Duration::from_millis(50)))
+}
+
 /// After a pass that looked at everything.
 pub async fn report(
     observed: &Observed,
