@@ -272,7 +272,9 @@ async fn search(observed: &Observed, access: &Access, scope: &KmsScope, reading:
     }
     Ok(match list.owned_by(&observed.owner)[..] {
         [connection] => ours(KmsConnection::clone(connection), observed),
-        [] if recorded.is_some_and(|recorded| recorded.host != access.host) => Remote::HostChanged,
+        [] if recorded.is_some_and(|it| plan::is_another_kms(it, &access.host, list.organization())) => {
+            Remote::HostChanged
+        }
         [] if drops_projects(observed, access, &list) => Remote::NoProjects,
         [] => adoptable(observed, &list).map_or(Remote::Absent, Remote::Adoptable),
         _ => Remote::Ambiguous,

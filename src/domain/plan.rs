@@ -42,7 +42,7 @@ pub enum Remote {
     NameTaken,
     /// Nothing of ours, and a connection that bears no mark has the name that we want.
     Adoptable(KmsConnection),
-    /// The status tells of a connection at another host, and this one holds none of ours.
+    /// The status tells of a connection in another KMS, and this one holds none of ours: see [`is_another_kms`].
     HostChanged,
     /// A connection with our mark that is for the whole organization, though a project is wanted: see [`is_misplaced`].
     Misplaced(KmsConnection),
@@ -261,7 +261,7 @@ pub fn plan(wanted: &Wanted<'_>, remote: &Remote) -> Plan {
             Judgement::new(
                 Reason::KmsChanged,
                 format!(
-                    "{} now names another KMS, and that one holds no connection of this object. Nothing was written there. Set spec.host of the instance back to {}, or delete this object and create it anew for the new KMS.",
+                    "{} now leads to another KMS, or to another organization of it, and there is no connection of this object. Nothing was written there. Set spec.host of the instance back to {}, with credentials of the organization of then, or delete this object and create it anew.",
                     wanted.spec.kms_ref,
                     host(wanted.recorded)
                 ),
@@ -443,6 +443,13 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
         _ => in_sync(spec),
     };
     Plan { tells, stages, pending: None, synced, holds: true, release: false }
+}
+
+/// Whether the KMS is another than the one that a connection was made in: by its host, or by the organization that the
+/// instance's identity belongs to. What isn't there then was not deleted, and must not be made a second time.
+pub fn is_another_kms(recorded: &ConnectionStatus, host: &str, organization: Option<&str>) -> bool {
+    let moved = recorded.org_id.as_deref().zip(organization).is_some_and(|(then, now)| then != now);
+    recorded.host != host || moved
 }
 
 /// Whether the pass before may have left undone what the spec wanted, by what Synced said after it. Then a difference is

@@ -113,6 +113,32 @@ async fn another_name_of_the_same_server_is_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_organization_gets_no_second_connection() {
+    let world = World::start().await;
+    world.instance().await;
+    world.secret(SECRET, EMAIL, TOKEN).await;
+    world.connection("payments").organization().apply().await;
+    world.ready("payments").await;
+    let ours = world.row("payments");
+    // The same host, seen with the eyes of another organization's identity.
+    world.kms.remove(&ours.id);
+    let mut others = Connection::new("somebodys");
+    others.org_id = uuid::Uuid::new_v4().to_string();
+    let others = world.kms.insert(others);
+    let written = world.kms.writes();
+    let bbc = world.request_reconcile("payments").await;
+    assert_condition(&bbc, "Synced", "False", "KmsChanged", &["another organization", "Nothing was written"]);
+    world.delete("payments").await;
+    world.not_ready("payments", "DeletionBlocked").await;
+    assert_eq!(world.kms.writes(), written);
+    // Back in the organization of then.
+    world.kms.remove(&others);
+    world.kms.insert(ours);
+    world.until_gone("payments").await;
+    assert_eq!(world.kms.connections(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_kms_gets_no_second_connection_and_the_way_back_is_open() {
     let world = World::start().await;
     three_connections(&world).await;
