@@ -23,7 +23,7 @@ use super::{
 use crate::{
     api::{BitbucketConnection, BitbucketConnectionStatus, VERSION},
     domain::{
-        conditions::Class,
+        conditions::{Class, Reason},
         events::{Announcement, EventReason},
         limit::Priority,
         schedule,
@@ -130,6 +130,7 @@ fn next(observed: &Observed, outcome: &Outcome, report: &Report, context: &Conte
     context.memory.update(&observed.uid, |memory| {
         memory.attempts = if outage { attempts.saturating_add(1) } else { 0 };
         memory.retry_at = retry_at;
+        memory.queued = outcome.synced.reason == Reason::RateLimited;
         memory.urgent = outage && observed.priority() != Priority::InTurn;
         memory.kms = observed.access.as_ref().ok().map(|access| Arc::downgrade(&access.kms));
         memory.denied = observed.access.is_err();

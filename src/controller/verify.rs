@@ -87,6 +87,8 @@ fn postponed(observed: &Observed, wait: Duration) -> Option<Duration> {
 fn reading(observed: &Observed, not_before: Option<Instant>) -> Reading {
     let max_age = match observed.task {
         Task::Verify(Due::Interval) => schedule::spread_of(observed.interval).min(SHARED_MAX) + SHARED,
+        // Those who wait for their turn to write would else read it again for each.
+        Task::Verify(Due::Retry) if observed.memory.queued => SHARED_MAX,
         _ => SHARED,
     };
     Reading { priority: observed.priority(), not_before, max_age }

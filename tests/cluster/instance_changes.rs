@@ -1,7 +1,7 @@
 //! An instance that changes under its connections: they follow, or say that the KMS is another, and there is never a
 //! second connection.
 
-use bitbucket_connection_operator::api::{BitbucketConnection, KmsInstance};
+use bitbucket_connection_operator::api::{BitbucketConnection, KmsInstance, RECONCILE_REQUESTED_AT};
 use serde_json::json;
 use sim::{Connection, Kms, Match, Operation};
 
@@ -134,6 +134,8 @@ async fn another_organization_gets_no_second_connection() {
     // Back in the organization of then.
     world.kms.remove(&others);
     world.kms.insert(ours);
+    let now = json!({"metadata": {"annotations": {RECONCILE_REQUESTED_AT: "now"}}});
+    world.patch("payments", now).await;
     world.until_gone("payments").await;
     assert_eq!(world.kms.connections(), []);
 }

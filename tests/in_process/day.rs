@@ -104,9 +104,9 @@ async fn a_day_at_the_limits_of_both_services() {
     let mut table = HEAD.to_owned();
     let mut before = Hour::so_far(&world);
     world.start();
-    // Of 150 writes a minute eight tenths are sent evenly, and a tenth of these is a reserve.
+    // Of 150 writes a minute nine tenths are sent evenly.
     let count = u32::try_from(fleet.connections).expect("not too many");
-    let onboarding = MINUTE * count / 108 + HOUR;
+    let onboarding = MINUTE * count / 135 + HOUR;
     let mut quiet = (0, 0);
     for number in 1..=24 {
         tokio::time::sleep(HOUR).await;
@@ -144,7 +144,7 @@ async fn rotate(world: &World, fleet: Fleet, table: &mut String) {
     let object = world.api.get::<BitbucketConnection>(&namespace, &name).expect("an object");
     let old = fingerprint(&object).expect("a fingerprint").to_owned();
     Fleet::rotate(world, credential, 1);
-    let new = |world: &World| Fleet::with_fingerprint(world, credential, |fingerprint| fingerprint != old);
+    let new = |world: &World| fleet.with_fingerprint(world, credential, |fingerprint| fingerprint != old);
     let first = world.until("one has the new token", MINUTE, |world| new(world) > 0).await;
     let sharers = fleet.sharers(credential);
     // More than 150 a minute nobody may write.

@@ -53,7 +53,7 @@ impl Fleet {
 
     /// How many connections use a credential.
     pub fn sharers(&self, credential: usize) -> usize {
-        (0..self.connections).filter(|number| number % self.credentials == credential).count()
+        (credential..self.connections).step_by(self.credentials).count()
     }
 
     /// The Secret of a credential; another version is another token, and Bitbucket knows both.
@@ -116,12 +116,14 @@ impl Fleet {
         world.api.list::<BitbucketConnection>().iter().filter(|object| is_ready(object)).count()
     }
 
-    /// How many connections of a credential have this fingerprint in the KMS.
-    pub fn with_fingerprint(world: &World, credential: usize, wanted: impl Fn(&str) -> bool) -> usize {
-        let namespace = Self::namespace(credential);
-        let all = world.api.list::<BitbucketConnection>();
-        let of = all.iter().filter(|object| object.metadata.namespace.as_deref() == Some(&namespace));
-        of.filter(|object| fingerprint(object).is_some_and(&wanted)).count()
+    /// How many connections of a credential have such a fingerprint in the KMS.
+    pub fn with_fingerprint(&self, world: &World, credential: usize, wanted: impl Fn(&str) -> bool) -> usize {
+        let has = |number: &usize| {
+            let (namespace, name) = self.name(*number);
+            let object = world.api.get::<BitbucketConnection>(&namespace, &name);
+            object.as_ref().and_then(fingerprint).is_some_and(&wanted)
+        };
+        (credential..self.connections).step_by(self.credentials).filter(has).count()
     }
 }
 
