@@ -4,6 +4,7 @@
 //! arrives at the same end, whatever the crash left behind.
 
 mod adoption;
+mod credentials;
 mod deletion;
 mod misplaced;
 mod restraint;
@@ -14,6 +15,8 @@ pub use adoption::name_conflict;
 pub use deletion::deletion;
 pub use misplaced::{is_misplaced, left_behind, no_projects};
 pub use restraint::{let_go, observed};
+
+use credentials::Need;
 
 use super::{
     conditions::{Judgement, Reason},
@@ -373,7 +376,7 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
     let marked_anew = ownership::bears_previous_mark(&connection.description, wanted.owner);
     let name = (connection.name != spec.name).then(|| spec.name.clone());
     let description = (text::trim(&connection.description) != described).then_some(described);
-    let need = credentials_need(wanted, connection);
+    let need = credentials::need(wanted, connection);
     let push = token.push(spec);
     let credentials = need.filter(|_| push == Push::Allowed);
 
@@ -466,47 +469,6 @@ pub fn left_undone(synced: Reason) -> bool {
         // All was written but what may not be, or the connection isn't ours to write.
         _ => false,
     }
-}
-
-/// Why the credentials in the KMS are not those of the Secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Need {
-    /// The status doesn't know what was written: the answer to our write was lost.
-    NotRecorded,
-    /// The Secret has another token.
-    NewToken,
-    /// The Secret has another e-mail.
-    NewEmail,
-    /// Somebody else wrote credentials.
-    Drift,
-}
-
-fn credentials_need(wanted: &Wanted<'_>, connection: &KmsConnection) -> Option<Need> {
-    let Wanted { token, recorded, .. } = *wanted;
-    let (fingerprint, email) = match token {
-        Token::Asked { fingerprint, email, .. } | Token::RefusedBefore { fingerprint, email, .. } => {
-            (fingerprint, email)
-        }
-        // What can't be a token can't be the one in the KMS either.
-        Token::Invalid(_) => return Some(Need::NewToken),
-        Token::NoSecret | Token::NoKey(_) => return None,
-    };
-    let written = recorded.filter(|recorded| recorded.id == connection.id && recorded.token_fingerprint.is_some());
-    let Some(recorded) = written else { return Some(Need::NotRecorded) };
-    let drifted = match (&recorded.credentials_hash, &connection.credentials_hash) {
-        (Some(ours), Some(theirs)) => ours != theirs,
-        // Servers without hashes leave nothing to compare.
-        (_, None) | (None, _) => false,
-    };
-    if recorded.token_fingerprint.as_deref() != Some(fingerprint.as_str()) {
-        return Some(Need::NewToken);
-    }
-    if drifted {
-        // After a change of the Secret it may be our own write of another e-mail, which the status doesn't know.
-        return Some(if wanted.secret_changed { Need::NewEmail } else { Need::Drift });
-    }
-    let same_email = connection.email.as_ref().is_none_or(|stored| stored == email);
-    (!same_email).then_some(Need::NewEmail)
 }
 
 fn in_sync(spec: &ConnectionSpec) -> Judgement {
