@@ -170,10 +170,17 @@ async fn turn_to(
             Priority::InTurn
         }
     };
+    let may_push = |may| context.memory.update(&observed.uid, |memory| memory.may_push = may);
     if let (Some(credentials), true) = (&verified.credentials, step.pushes()) {
-        context.verdicts.turn_to_push(credentials, &observed.uid, priority).await?;
+        // One of two turns is kept while the other is waited for; else both would never come together.
+        if !context.memory.of(&observed.uid).may_push {
+            context.verdicts.turn_to_push(credentials, &observed.uid, priority).await?;
+            may_push(true);
+        }
     }
-    access.kms.turn_to_write(&observed.uid, priority).await.map(Some)
+    let turn = access.kms.turn_to_write(&observed.uid, priority).await?;
+    may_push(false);
+    Ok(Some(turn))
 }
 
 /// Writes to the KMS: what is there then, and whether credentials were written. Nothing where there is no way to it, or
