@@ -173,13 +173,15 @@ async fn turn_to(
     let may_push = |may| context.memory.update(&observed.uid, |memory| memory.may_push = may);
     if let (Some(credentials), true) = (&verified.credentials, step.pushes()) {
         // One of two turns is kept while the other is waited for; else both would never come together.
-        if !context.memory.of(&observed.uid).may_push {
+        if !observed.memory.may_push {
             context.verdicts.turn_to_push(credentials, &observed.uid, priority).await?;
             may_push(true);
         }
     }
     let turn = access.kms.turn_to_write(&observed.uid, priority).await?;
-    may_push(false);
+    if step.pushes() {
+        may_push(false);
+    }
     Ok(Some(turn))
 }
 
