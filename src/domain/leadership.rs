@@ -107,7 +107,7 @@ impl Terms {
 
     /// Whether a request that was sent right before the deadline is over before the lease is.
     pub fn covers_requests(&self) -> bool {
-        self.lease - self.renew_deadline >= LONGEST_REQUEST
+        self.lease >= self.renew_deadline.saturating_add(LONGEST_REQUEST)
     }
 }
 

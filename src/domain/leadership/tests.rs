@@ -24,6 +24,7 @@ fn candidate() -> Candidate {
 }
 
 /// A Lease in a version, with a holder, as a leader writes it.
+#[allow(clippy::unnecessary_wraps, reason = "in tables it stands beside None")]
 fn held(version: u32, holder: &str) -> Option<Seen> {
     Some(Seen {
         version: Version { uid: "lease".to_owned(), resource_version: version.to_string() },
