@@ -20,6 +20,9 @@ use crate::domain::leadership::{Candidate, Claim, LET_GO, LONGEST_REQUEST, Momen
 /// How often letting go is tried when somebody else writes to the Lease at the same time.
 const RELEASE_ATTEMPTS: usize = 3;
 
+/// Why a question about the Lease was given up.
+const NO_ANSWER: &str = "no answer in time";
+
 /// Which Lease, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ElectionOptions {
@@ -177,13 +180,15 @@ impl Election {
         let terms = self.options.terms;
         let mut reason = "this process was stopped, or had no time".to_owned();
         loop {
-            let left = self.leadership.now().until(held.renewed.after(terms.renew_deadline()));
-            sleep(terms.retry().min(left)).await;
+            sleep(terms.retry().min(self.left(held))).await;
             // Before anything else: it may have been stopped for long.
-            if self.is_overdue(held) {
+            let left = self.left(held);
+            if left.is_zero() {
                 break;
             }
-            match self.renew(held).await {
+            // What hangs is no reason to end later.
+            let renewal = timeout(left, self.renew(held)).await;
+            match renewal.unwrap_or_else(|_| Err(Failed::ForNow(NO_ANSWER.to_owned()))) {
                 Ok(()) => {}
                 Err(Failed::Lost(holder)) => {
                     self.leadership.end();
@@ -198,16 +203,14 @@ impl Election {
                     reason = trouble;
                 }
             }
-            if self.is_overdue(held) {
-                break;
-            }
         }
         self.leadership.end();
         Lost::Unconfirmed { lease: self.shown.clone(), deadline: terms.renew_deadline(), reason }
     }
 
-    fn is_overdue(&self, held: &Held) -> bool {
-        self.leadership.now() >= held.renewed.after(self.options.terms.renew_deadline())
+    /// How long this process may still write.
+    fn left(&self, held: &Held) -> Duration {
+        self.leadership.now().until(held.renewed.after(self.options.terms.renew_deadline()))
     }
 
     async fn renew(&self, held: &mut Held) -> Result<(), Failed> {
@@ -274,7 +277,7 @@ impl Election {
 
     /// A question about the Lease, which is given up before it is too late for another.
     async fn asked<T>(&self, question: impl Future<Output = T>) -> Result<T, String> {
-        timeout(self.options.terms.patience(), question).await.map_err(|_| "no answer in time".to_owned())
+        timeout(self.options.terms.patience(), question).await.map_err(|_| NO_ANSWER.to_owned())
     }
 
     async fn for_now<T>(&self, question: impl Future<Output = T>) -> Result<T, Failed> {
@@ -404,3 +407,6 @@ impl<'a> Seat<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
