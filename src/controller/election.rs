@@ -8,13 +8,17 @@ use std::time::Duration;
 use futures::future;
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::coordination::v1::{Lease, LeaseSpec},
+    api::{
+        coordination::v1::{Lease, LeaseSpec},
+        core::v1::ObjectReference,
+        events::v1::Event,
+    },
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
-use kube::{Api, Client, ResourceExt, api::PostParams};
+use kube::{Api, Client, Resource, ResourceExt, api::PostParams};
 use tokio::time::{sleep, timeout};
 
-use super::leadership::Leadership;
+use super::{context::FIELD_MANAGER, leadership::Leadership};
 use crate::domain::leadership::{Candidate, Claim, LET_GO, LONGEST_REQUEST, Moment, Seen, Step, Terms, Version, claim};
 
 /// How often letting go is tried when somebody else writes to the Lease at the same time.
@@ -72,6 +76,7 @@ pub struct Election {
     options: ElectionOptions,
     /// No other process has that name, not even this pod's container after a restart.
     me: String,
+    replica: String,
     leadership: Leadership,
 }
 
@@ -104,6 +109,7 @@ impl Election {
             leases: Api::namespaced(client, &namespace),
             options,
             me: format!("{replica}_{}", uuid::Uuid::new_v4()),
+            replica: replica.to_owned(),
             leadership,
         }
     }
@@ -172,6 +178,35 @@ impl Election {
                 }
             }
             (Step::Wait(_), _) => Ok(Stand::Waits(seen.and_then(|seen| seen.holder))),
+        }
+    }
+
+    /// Tells in the cluster's events who leads now, as people look for it: among those of the Lease.
+    pub fn tell(&self, client: Client, held: &Held) -> impl Future<Output = ()> + Send + 'static {
+        let regarding = held.lease.object_ref(&());
+        let namespace = regarding.namespace.clone().unwrap_or_default();
+        let event = Event {
+            metadata: ObjectMeta {
+                name: Some(format!("{}.{}", self.options.lease_name, uuid::Uuid::new_v4().simple())),
+                namespace: Some(namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            event_time: Some(MicroTime(micros())),
+            reporting_controller: Some(format!("{}/{FIELD_MANAGER}", crate::api::GROUP)),
+            reporting_instance: Some(self.replica.clone()),
+            action: Some("Lead".to_owned()),
+            reason: Some("LeaderElection".to_owned()),
+            type_: Some("Normal".to_owned()),
+            note: Some(format!("{} leads", self.me)),
+            regarding: Some(ObjectReference { resource_version: None, ..regarding }),
+            ..Event::default()
+        };
+        async move {
+            let told = Api::namespaced(client, &namespace).create(&PostParams::default(), &event).await;
+            if let Err(error) = told {
+                // Where the operator sees some namespaces only, it may have no right to events in its own.
+                tracing::debug!(%error, "no event tells who leads");
+            }
         }
     }
 

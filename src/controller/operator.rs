@@ -139,7 +139,10 @@ impl Operator {
             let follow = Box::pin(queues.forget());
             let stopped = Box::pin(async { drop(stop.clone().wait_for(|stop| *stop).await) });
             match future::select(won, future::select(follow, stopped)).await {
-                Either::Left((won, _)) => *held = Some(won),
+                Either::Left((won, _)) => {
+                    tasks.spawn(election.tell(client.clone(), &won));
+                    *held = Some(won);
+                }
                 Either::Right(_) => {
                     tasks.shutdown().await;
                     return Ok(());

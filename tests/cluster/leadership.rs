@@ -1,10 +1,10 @@
 //! Several replicas: one works, the others are ready to; and never two write.
 
 use bitbucket_connection_operator::api::BitbucketConnection;
-use k8s_openapi::api::{coordination::v1::Lease, rbac::v1::RoleBinding};
+use k8s_openapi::api::{coordination::v1::Lease, events::v1::Event, rbac::v1::RoleBinding};
 use kube::{
     Api,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     core::ObjectMeta,
 };
 use serde_json::{Value, json};
@@ -274,7 +274,7 @@ async fn something_else_that_is_written_into_the_lease_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_api_server_that_restarts_changes_no_leader() {
+async fn an_api_server_that_restarts_changes_no_leader_and_events_tell_of_each() {
     let two = Two::start_apart(LONG).await;
     two.world.plane().control_plane.restart_apiserver().await.expect("an API server that comes back");
     two.rotate().await;
@@ -283,6 +283,23 @@ async fn an_api_server_that_restarts_changes_no_leader() {
         (Some(1.0), Some(0.0))
     );
     assert_eq!(work(two.world.api_writes_of(&two.user)), []);
+
+    let events: Api<Event> = Api::namespaced(two.world.client().clone(), "default");
+    two.world.operator.terminate().await;
+    two.second.says(&["leading", &two.lease]).await;
+    let told = async {
+        loop {
+            let mut events = events.list(&ListParams::default()).await.expect("events").items;
+            events.retain(|event| event.regarding.as_ref().and_then(|lease| lease.name.as_ref()) == Some(&two.lease));
+            if events.len() > 1 {
+                return events;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    let told = in_time("events tell of both leaders", told).await;
+    assert!(told.iter().all(|event| event.reason.as_deref() == Some("LeaderElection")), "{told:#?}");
+    assert_eq!(told.len(), 2, "{told:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
