@@ -3,5 +3,6 @@
 pub mod health;
 pub mod logs;
 pub mod metrics;
+pub mod queue;
 mod samples;
 mod scrape;
