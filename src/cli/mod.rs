@@ -96,6 +96,9 @@ pub enum Error {
     /// The log can't be set up.
     #[error(transparent)]
     Logs(#[from] crate::telemetry::logs::Error),
+    /// Traces can't be exported.
+    #[error(transparent)]
+    Traces(#[from] crate::telemetry::traces::Error),
     /// The operator stopped.
     #[error(transparent)]
     Run(#[from] crate::controller::Error),
@@ -115,7 +118,9 @@ impl Error {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Check(error) => error.exit_code(),
-            Self::Runtime(_) | Self::Logs(_) | Self::Run(_) | Self::Crds(_) | Self::Stdout(_) => ExitCode::FAILURE,
+            Self::Runtime(_) | Self::Logs(_) | Self::Traces(_) | Self::Run(_) | Self::Crds(_) | Self::Stdout(_) => {
+                ExitCode::FAILURE
+            }
         }
     }
 }

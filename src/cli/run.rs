@@ -13,7 +13,10 @@ use super::{Error, parse};
 use crate::{
     controller,
     domain::{host::AllowedHosts, ownership::OwnerId},
-    telemetry::logs::{self, LogFormat},
+    telemetry::{
+        logs::{self, LogFormat},
+        traces::Traces,
+    },
 };
 
 /// What `run` takes, validated: nothing behind this type reads raw strings again.
@@ -21,7 +24,11 @@ use crate::{
 #[command(after_long_help = "Environment:\n  \
         RUST_LOG  What to log: a level (error, warn, info, debug), or levels by module, such as\n            \
         info,bitbucket_connection_operator=debug [default: info,kube=warn]\n  \
-        NO_COLOR  Set to anything, it keeps colours out of text logs; only terminals get any\n\n\
+        NO_COLOR  Set to anything, it keeps colours out of text logs; only terminals get any\n  \
+        OTEL_EXPORTER_OTLP_ENDPOINT\n            \
+        A collector to send traces of reconciles to, by OTLP over HTTP, such as\n            \
+        http://collector.example.com:4318; others of OpenTelemetry's variables are heeded too\n            \
+        [default: no traces]\n\n\
         Examples:\n  \
         bitbucket-connection-operator run\n  \
         bitbucket-connection-operator run --namespaces team-a,team-b --owner-id my-cluster\n  \
@@ -240,9 +247,14 @@ impl From<RunOptions> for controller::Options {
 
 /// Runs the operator until it is asked to stop.
 pub(super) fn run(options: RunOptions) -> Result<(), Error> {
-    logs::init(options.log_format)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
-    Ok(runtime.block_on(controller::run(options.into()))?)
+    let traces = Traces::from_environment(runtime.handle())?;
+    logs::init(options.log_format, traces.as_ref())?;
+    let result = runtime.block_on(controller::run(options.into()));
+    if let Some(traces) = traces {
+        traces.end();
+    }
+    Ok(result?)
 }
 
 #[cfg(test)]

@@ -52,6 +52,7 @@ use crate::{
     telemetry::{
         health::Readiness,
         metrics::{Limits, Metrics},
+        traces,
     },
 };
 
@@ -327,6 +328,7 @@ fn pass(
                         memory.uncertain = true;
                         memory.attempts = memory.attempts.saturating_add(1);
                     });
+                    traces::failed(&tracing::Span::current());
                     tracing::warn!(%error, "the pass broke off; it is tried again");
                 }
                 result
@@ -339,7 +341,7 @@ fn pass(
 /// What identifies a pass in the log, and its id.
 fn span<K: kube::Resource<DynamicType = ()>>(object: &K) -> (tracing::Span, String) {
     let namespace = object.namespace().map(|namespace| namespace + "/").unwrap_or_default();
-    let id = uuid::Uuid::new_v4().simple().to_string();
+    let id = (!traces::are_on()).then(|| uuid::Uuid::new_v4().simple().to_string());
     let span = tracing::info_span!(
         "reconcile",
         kind = %K::kind(&()),
@@ -347,6 +349,12 @@ fn span<K: kube::Resource<DynamicType = ()>>(object: &K) -> (tracing::Span, Stri
         generation = object.meta().generation,
         id,
     );
+    let id = id.unwrap_or_else(|| {
+        // One id for both: who has the line of the log has the trace.
+        let id = traces::id_of(&span).unwrap_or_default();
+        span.record("id", &id);
+        id
+    });
     (span, id)
 }
 

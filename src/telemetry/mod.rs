@@ -1,4 +1,4 @@
-//! What the operator tells about itself: logs, metrics, health.
+//! What the operator tells about itself: logs, metrics, traces, health.
 
 pub mod health;
 pub mod logs;
@@ -6,3 +6,4 @@ pub mod metrics;
 pub mod queue;
 mod samples;
 mod scrape;
+pub mod traces;

@@ -36,4 +36,5 @@ mod silence;
 mod story;
 mod teardown;
 mod tls;
+mod traces;
 mod workspaces;
