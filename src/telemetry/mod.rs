@@ -3,6 +3,8 @@
 pub mod health;
 pub mod logs;
 pub mod metrics;
+#[cfg(test)]
+mod page;
 pub mod queue;
 mod samples;
 mod scrape;

@@ -24,6 +24,7 @@ mod limits;
 mod memory_api;
 mod modes;
 mod moves;
+mod observability;
 mod order;
 mod owner_ids;
 mod ownership;
