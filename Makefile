@@ -13,7 +13,7 @@ demo: ## show the main job: control plane, stand-ins, a connection from token to
 	@echo "== building the demo and the operator (the first time takes minutes)"
 	@KEEP=$(KEEP) $(CARGO) run --example demo
 
-test: lint ## check everything: format, lints, then unit, command line and cluster tests
+test: lint tools ## check everything: format, lints, then unit, command line and cluster tests
 	@echo "== tests: unit, command line, cluster (a control plane is built where none is found: minutes, once)"
 	RUST_TEST_THREADS=$(THREADS) $(CARGO) test --workspace --no-fail-fast
 
@@ -32,10 +32,13 @@ lint: ## check format and lints
 crds: ## write crds/ anew after a change of the kinds
 	$(CARGO) run --quiet --bin $(BIN) -- crds --output-dir crds
 
-docs: ## write the generated pages anew: all messages, and docs/conditions.md (read the difference)
+docs: ## write the generated pages anew: all messages, docs/conditions.md, docs/metrics.md (read the difference)
 	UPDATE_DOCS=1 $(CARGO) test --quiet --lib words
 
 controlplane: ## find or build the control plane that the cluster tests need
 	$(CARGO) run --quiet -p controlplane -- build
 
-.PHONY: help demo test test-all simulate lint crds docs controlplane
+tools: ## find or unpack Prometheus and promtool for the tests of alerts and dashboard (Debian; skipped elsewhere)
+	@tests/observability/install-tools.sh
+
+.PHONY: help demo test test-all simulate lint crds docs controlplane tools

@@ -25,6 +25,7 @@ use crate::{
         token::Token,
     },
     kms::{KmsError, WriteTurn},
+    telemetry::traces::STEPS,
 };
 
 /// What came of a plan.
@@ -65,6 +66,7 @@ impl Written {
 
 /// Executes the steps of a plan, each once the one before is done. An error of the KMS ends it and is told by the
 /// outcome; an error of the API server ends the pass.
+#[tracing::instrument(target = STEPS, skip_all)]
 pub async fn act(
     plan: &Plan,
     written: Written,

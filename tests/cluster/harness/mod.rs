@@ -45,6 +45,7 @@ pub use self::{
     operator::Operator,
     plane::{Plane, install_crypto},
     reading::{Metrics, assert_condition, condition, conditions},
+    silence::gives_away,
     tenant::Tenant,
     waiting::in_time,
     world::{Builder, World, needed_by},
