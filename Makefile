@@ -4,9 +4,10 @@ CARGO ?= cargo
 BIN := bitbucket-connection-operator
 # Tests mostly wait for servers: more of them than cores.
 THREADS ?= 12
+IMAGE ?= localhost/$(BIN):dev
 
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## show the main job: control plane, stand-ins, a connection from token to rotation (KEEP=1 keeps it running)
 	@echo "== building the demo and the operator (the first time takes minutes)"
@@ -15,6 +16,8 @@ demo: ## show the main job: control plane, stand-ins, a connection from token to
 test: lint ## check everything: format, lints, then unit, command line and cluster tests
 	@echo "== tests: unit, command line, cluster (a control plane is built where none is found: minutes, once)"
 	RUST_TEST_THREADS=$(THREADS) $(CARGO) test --workspace --no-fail-fast
+
+test-all: test deny image-test ## what `make test` checks, and what takes longer: dependencies, the image
 
 lint: ## check format and lints
 	@echo "== format"
@@ -28,7 +31,18 @@ crds: ## write crds/ anew after a change of the kinds
 docs: ## write the generated pages anew: all messages, and docs/conditions.md (read the difference)
 	UPDATE_DOCS=1 $(CARGO) test --quiet --lib words
 
+deny: ## check licenses, duplicates and sources of all dependencies (installs cargo-deny where it is not there)
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --workspace check licenses bans sources
+
+image: ## pack the operator into an image, IMAGE=name:tag, with buildah, podman or docker
+	image/root.sh
+	image/build.sh $(IMAGE)
+
+image-test: ## check the image: runs as in a pod, is the same to the byte wherever it is built (minutes)
+	image/test.sh
+
 controlplane: ## find or build the control plane that the cluster tests need
 	$(CARGO) run --quiet -p controlplane -- build
 
-.PHONY: help demo test lint crds docs controlplane
+.PHONY: help demo test test-all lint crds docs deny image image-test controlplane
