@@ -49,7 +49,9 @@ pub enum NoClient {
     #[error("the additional certificates are no PEM bundle of CA certificates")]
     BadRoots,
     /// The system trusts nobody, so that no TLS connection could ever be made.
-    #[error("TLS can't be set up: this system has no trusted CA certificates")]
+    #[error(
+        "TLS can't be set up: this system has no trusted CA certificates. Install them (such as the package ca-certificates), or set SSL_CERT_FILE to a PEM bundle of them"
+    )]
     NoTls,
 }
 

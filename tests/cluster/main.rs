@@ -15,6 +15,7 @@ mod grants;
 mod harness;
 mod held;
 mod identities;
+mod image;
 mod instance_changes;
 mod instances;
 mod kms_refusals;

@@ -1,6 +1,6 @@
 //! A control plane, both stand-ins and an operator: one world for each test.
 
-use std::{collections::BTreeMap, ops::Deref, sync::Arc};
+use std::{collections::BTreeMap, ops::Deref, path::PathBuf, sync::Arc};
 
 use bitbucket_connection_operator::{
     api::BitbucketConnection,
@@ -10,7 +10,9 @@ use sim::{Bitbucket, Kms, Token};
 
 use super::{
     CLIENT_ID, CLIENT_SECRET, EMAIL, Operator, PATIENCE, PAUSE, PROJECT, SECRET, TOKEN,
+    operator::Launch,
     plane::Plane,
+    pod::Pod,
     rights,
     tenant::Tenant,
     writes::{self, Write},
@@ -38,9 +40,16 @@ pub struct Builder {
     args: Vec<String>,
     left_out: Vec<&'static str>,
     envs: BTreeMap<String, String>,
+    root: Option<PathBuf>,
 }
 
 impl Builder {
+    /// The operator runs in this root folder as in a pod, and not as a program of this machine.
+    pub fn in_root(mut self, root: PathBuf) -> Self {
+        self.root = Some(root);
+        self
+    }
+
     /// The operator isn't started; `world.operator.start()` does that.
     pub fn without_operator(mut self) -> Self {
         self.operator = false;
@@ -71,9 +80,15 @@ impl Builder {
         let client = plane.client().await;
         let namespace = format!("t-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
         rights::make_namespace(&client, &namespace).await;
-        let user = format!("operator-of-{namespace}");
+        let user = match &self.root {
+            None => format!("operator-of-{namespace}"),
+            Some(_) => Pod::user(&namespace),
+        };
         rights::grant(&client, &user, (!self.cluster_wide).then_some(namespace.as_str())).await;
-        let kubeconfig = plane.control_plane.kubeconfig_for(&user).expect("a kubeconfig");
+        let launch = match &self.root {
+            None => Launch::Program(plane.control_plane.kubeconfig_for(&user).expect("a kubeconfig")),
+            Some(root) => Launch::Pod(Pod::new(&plane, &client, &namespace, root).await),
+        };
         let bitbucket = Bitbucket::start().await;
         bitbucket.add(Token::new(EMAIL, TOKEN).scopes(needed_by(&[UseCase::SecretScanning])));
         let kms = Kms::start(&bitbucket).await;
@@ -101,7 +116,7 @@ impl Builder {
         let mut args: Vec<String> = usual.into_iter().flatten().map(str::to_owned).collect();
         args.extend(self.args);
 
-        let operator = Operator::new(&plane, kubeconfig, args.clone(), self.envs.clone());
+        let operator = Operator::new(&plane, launch, args.clone(), self.envs.clone());
         let tenant = Tenant::new(namespace, client, self.cluster_wide, &bitbucket, &kms, &operator);
         if self.operator {
             operator.start().await;
@@ -123,7 +138,14 @@ impl World {
 
     /// [`World::start`] with differences.
     pub fn builder() -> Builder {
-        Builder { cluster_wide: false, operator: true, args: Vec::new(), left_out: Vec::new(), envs: BTreeMap::new() }
+        Builder {
+            cluster_wide: false,
+            operator: true,
+            args: Vec::new(),
+            left_out: Vec::new(),
+            envs: BTreeMap::new(),
+            root: None,
+        }
     }
 
     /// [`World::cluster_wide`] with differences.
@@ -164,7 +186,7 @@ impl World {
     pub fn replica<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Operator {
         let kubeconfig = self.plane.control_plane.kubeconfig_for(&self.user).expect("a kubeconfig");
         let args = self.args.iter().cloned().chain(args.into_iter().map(Into::into)).collect();
-        Operator::new(&self.plane, kubeconfig, args, self.envs.clone())
+        Operator::new(&self.plane, Launch::Program(kubeconfig), args, self.envs.clone())
     }
 
     /// The same as a user of its own, with the same rights, so that its writes are told from those of the first. It comes
