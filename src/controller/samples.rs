@@ -44,3 +44,44 @@ pub fn sample(object: &Arc<BitbucketConnection>) -> ObjectSample {
         kms: status.connection.map(|connection| connection.kms_ref).unwrap_or_default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The sample of an object with this mode and this reason of Ready.
+    fn of(mode: &str, reason: &str) -> ObjectSample {
+        let object = json!({
+            "apiVersion": "connections.kms.hanzo.ai/v1alpha1", "kind": "BitbucketConnection",
+            "metadata": {"name": "payments", "namespace": "team-a"},
+            "spec": {
+                "projectId": "7ffbb072-2575-495a-b5b0-127f88caef78", "secretRef": {"name": "bitbucket-token"},
+                "scopes": {"useCases": ["SecretScanning"]}, "managementPolicy": mode,
+            },
+            "status": {
+                "nextVerificationTime": "1970-01-01T00:01:00Z",
+                "conditions": [{
+                    "type": "Ready", "status": "False", "reason": reason, "message": "",
+                    "lastTransitionTime": "1970-01-01T00:00:00Z",
+                }],
+            },
+        });
+        sample(&Arc::new(serde_json::from_value(object).expect("an object")))
+    }
+
+    #[test]
+    fn a_label_holds_reasons_of_ours_and_nothing_that_somebody_wrote() {
+        for (written, told) in [("ScopesMissing", Some("ScopesMissing")), ("attack-1", None), ("", None)] {
+            assert_eq!(of("Full", written).reason, told, "{written}");
+        }
+    }
+
+    #[test]
+    fn what_is_suspended_is_never_verified() {
+        for (mode, next) in [("Full", Some(60)), ("Observe", Some(60)), ("Suspended", None)] {
+            assert_eq!(of(mode, "Succeeded").next_verification, next, "{mode}");
+        }
+    }
+}

@@ -3,9 +3,14 @@
 use std::sync::{Arc, Mutex};
 
 use axum::{Router, body::Bytes, http::HeaderMap, routing::post};
-use opentelemetry_proto::tonic::{collector::trace::v1::ExportTraceServiceRequest, trace::v1::Span};
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::{Api, api::DeleteParams};
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::ExportTraceServiceRequest,
+    trace::v1::{Span, status::StatusCode},
+};
 use prost::Message;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sim::{Fault, Match, Operation};
 use tokio::net::TcpListener;
 
@@ -91,8 +96,11 @@ async fn a_pass_is_a_trace_of_its_steps_and_their_requests() {
         assert_eq!(named(step).parent_span_id, pass.span_id, "{step}");
     }
     assert_eq!(created.parent_span_id, named("act").span_id);
-    let verified = trace.iter().find(|span| attribute(span, "operation").contains("get_user"));
-    assert_eq!(verified.map(|span| &span.parent_span_id), Some(&named("verify").span_id));
+    // The token may have been verified in an earlier pass, before the instance was there.
+    let asked =
+        spans.iter().find(|span| attribute(span, "operation").contains("get_user")).expect("a token asked about");
+    let verify = spans.iter().find(|span| span.span_id == asked.parent_span_id);
+    assert_eq!(verify.map(|span| span.name.as_str()), Some("verify"), "{spans:#?}");
 
     // The log has the same id, and none of the steps.
     let line = world.operator.says(&["ConnectionCreated"]).await;
@@ -120,6 +128,24 @@ async fn what_servers_say_is_in_no_trace() {
     let codes: String = collector.spans().iter().map(|span| attribute(span, "code")).collect();
     assert!(codes.contains("503") && codes.contains("400"), "{codes}");
     collector.assert_silent();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_that_breaks_off_is_a_trace_of_an_error() {
+    let (collector, url) = Collector::start().await;
+    let world = World::builder().env("OTEL_EXPORTER_OTLP_ENDPOINT", &url).start().await;
+    world.ready_connection("payments").await;
+    // Its watches go on; what it asks for now is refused.
+    let bindings: Api<RoleBinding> = world.api();
+    let name = format!("{}-bitbucket-connection-operator", world.user());
+    bindings.delete(&name, &DeleteParams::default()).await.expect("rights that can be taken");
+    world.patch("payments", json!({"spec": {"description": "Looked at again."}})).await;
+    world.operator.says(&["the pass broke off", "payments"]).await;
+    world.operator.terminate().await;
+    let status = |span: &Span| span.status.as_ref().map(|status| status.code()).unwrap_or_default();
+    let passes: Vec<_> = collector.spans().into_iter().filter(|span| span.name == "reconcile").collect();
+    assert!(passes.iter().any(|pass| status(pass) == StatusCode::Error), "{passes:#?}");
+    assert!(passes.iter().any(|pass| status(pass) == StatusCode::Unset), "those before were good: {passes:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
