@@ -196,7 +196,7 @@ impl World {
         let namespace = (!self.is_cluster_wide()).then(|| self.namespace());
         rights::grant(self.client(), &user, namespace).await;
         let kubeconfig = self.plane.control_plane.kubeconfig_for(&user).expect("a kubeconfig");
-        (Operator::new(&self.plane, kubeconfig, self.args.clone(), self.envs.clone()), user)
+        (Operator::new(&self.plane, Launch::Program(kubeconfig), self.args.clone(), self.envs.clone()), user)
     }
 
     /// Another namespace; an operator that sees one namespace doesn't see it.
