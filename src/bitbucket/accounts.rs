@@ -21,6 +21,9 @@ use crate::{
 
 /// Bitbucket counts in a rolling hour.
 const WINDOW: Duration = Duration::from_secs(3_600);
+/// Half of an hour's requests may go at once: a rotated token that many connections share is tried by the KMS for each of
+/// them, and nobody should wait for it longer than the KMS makes them.
+const AT_ONCE: u32 = 50;
 
 /// The limits of all accounts, which are known by their e-mails.
 pub struct Accounts {
@@ -39,7 +42,7 @@ impl fmt::Debug for Accounts {
 impl Accounts {
     /// So many requests an hour for each; none: no limit but what Bitbucket says.
     pub fn new(requests: Option<NonZeroU32>, waited: ObserveWait) -> Self {
-        let limit = Limit { requests, window: WINDOW };
+        let limit = Limit { requests, window: WINDOW, at_once: AT_ONCE };
         Self { limit, waited, key: ProcessKey::random(), gates: Mutex::default() }
     }
 

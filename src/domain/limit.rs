@@ -1,8 +1,8 @@
 //! How requests are spread so that a server's limit is never met, and who goes first.
 //!
-//! A server counts requests in a window and refuses those beyond its limit. Of `limit` requests in a window nine tenths
-//! go evenly spread, and one tenth may go at once: in no window are it more than `limit`. What can't wait, a deletion or
-//! a rotation, takes the next place of all, and everybody behind it moves back by one.
+//! A server counts requests in a window and refuses those beyond its limit. Of `requests` in a window a share may go at
+//! once, and the rest goes evenly spread: in no window are it more. What can't wait, a deletion or a rotation, takes the
+//! next place of all, and everybody behind it moves back by one.
 //!
 //! Our own, because whoever must wait long gives up its place in the process and comes back: it needs a place in the
 //! queue that is kept for it. The generic cell rate algorithms at hand tell only when to ask again, and then all ask at
@@ -15,8 +15,6 @@ use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 const KEPT: Duration = Duration::from_secs(15);
 /// How far apart people ask while the server wants no requests.
 const INSISTING: Duration = Duration::from_secs(1);
-/// Share of the limit that is sent evenly, in hundredths; the rest may go at once.
-const EVENLY: u32 = 90;
 
 /// Who goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +43,8 @@ pub struct Limit {
     pub requests: Option<NonZeroU32>,
     /// In any window of that length.
     pub window: Duration,
+    /// How many hundredths of them may go at once, less than 100.
+    pub at_once: u32,
 }
 
 impl Limit {
@@ -56,7 +56,8 @@ impl Limit {
 
     fn spacing(self) -> Option<Duration> {
         let requests = self.requests?.get();
-        Some(self.window * 100 / requests.saturating_mul(EVENLY).max(1))
+        let evenly = 100_u32.saturating_sub(self.at_once);
+        Some(self.window * 100 / requests.saturating_mul(evenly).max(1))
     }
 }
 
@@ -96,7 +97,7 @@ pub struct Limiter {
 impl Limiter {
     /// One that keeps a limit.
     pub fn new(limit: Limit) -> Self {
-        let at_once = limit.requests.map_or(0, NonZeroU32::get) / 10;
+        let at_once = limit.requests.map_or(0, NonZeroU32::get).saturating_mul(limit.at_once) / 100;
         let row = limit.spacing().map(|spacing| Row {
             spacing,
             ahead: spacing * at_once.max(1).saturating_sub(1),
@@ -170,6 +171,11 @@ impl Limiter {
         self.kept.clear();
     }
 
+    /// The server answers again.
+    pub fn resume(&mut self, now: Duration) {
+        self.paused = self.paused.min(now);
+    }
+
     /// The server still takes so many requests until its count starts anew; others may send some of them.
     pub fn slow(&mut self, remaining: u32, reset: Duration, now: Duration) {
         match remaining {
@@ -201,7 +207,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn limit(requests: u32) -> Limit {
-        Limit { requests: NonZeroU32::new(requests), window: MINUTE }
+        Limit { requests: NonZeroU32::new(requests), window: MINUTE, at_once: 10 }
     }
 
     fn seconds(seconds: f64) -> Duration {
@@ -300,6 +306,7 @@ mod tests {
         limiter.pause(seconds(90.0), seconds(1.0));
         assert_eq!(limiter.turn("rotation", Priority::First, seconds(2.0)), Turn::At(seconds(91.0)));
         assert_eq!(limiter.turn("request", Priority::AtOnce, seconds(2.0)), Turn::Now, "a person may know better");
+        assert_ne!(limiter.turn("another", Priority::AtOnce, seconds(2.5)), Turn::Now, "one after the other");
         let sent = send_all(&mut limiter, &wanting);
         assert!(sent.values().all(|at| *at >= seconds(91.0)));
         assert!(densest(&sent, seconds(5.0)) <= 5);
@@ -341,9 +348,10 @@ mod tests {
         #[test]
         fn in_no_window_are_it_more_than_the_limit(
             requests in 1_u32..400,
+            at_once in 0_u32..80,
             crowd in proptest::collection::vec((0_u32..200_000, any::<bool>()), 1..600),
         ) {
-            let mut limiter = Limiter::new(limit(requests));
+            let mut limiter = Limiter::new(Limit { at_once, ..limit(requests) });
             let wanting: Vec<_> = crowd
                 .into_iter()
                 .enumerate()

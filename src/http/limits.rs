@@ -78,6 +78,7 @@ impl Gate {
             self.lock().pause(retry_after(headers).unwrap_or(UNTOLD), now);
             return;
         }
+        self.lock().resume(now);
         let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
         if let (Some(remaining), Some(reset)) = (number("x-ratelimit-remaining"), number("x-ratelimit-reset")) {
             self.lock().slow(u32::try_from(remaining).unwrap_or(u32::MAX), bounded(reset), now);
@@ -99,7 +100,7 @@ mod tests {
     fn gate(requests: u32) -> (Gate, Arc<AtomicUsize>) {
         let waits = Arc::new(AtomicUsize::default());
         let told = Arc::clone(&waits);
-        let limit = Limit { requests: NonZeroU32::new(requests), window: Duration::from_secs(60) };
+        let limit = Limit { requests: NonZeroU32::new(requests), window: Duration::from_secs(60), at_once: 10 };
         (
             Gate::new(
                 limit,
@@ -152,6 +153,10 @@ mod tests {
             assert_eq!(gate.pass("a", Priority::First).await, Err(NotYet { wait }), "{status} {headers:?}");
         }
         let (gate, _) = gate(60);
+        gate.heard(429, &headers(&[("retry-after", "3600")]));
+        assert_eq!(gate.pass("a person", Priority::AtOnce).await, Ok(()));
+        gate.heard(200, &headers(&[]));
+        assert_eq!(gate.pass("the same", Priority::AtOnce).await, Ok(()), "the server answers again");
         gate.heard(200, &headers(&[("x-ratelimit-remaining", "many"), ("x-ratelimit-reset", "")]));
         gate.heard(200, &headers(&[("x-ratelimit-remaining", "59"), ("x-ratelimit-reset", "60")]));
         assert_eq!(gate.pass("a", Priority::InTurn).await, Ok(()));

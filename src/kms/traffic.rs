@@ -38,7 +38,7 @@ pub struct Limits {
 impl Limits {
     /// So many requests a minute; none: no limit but what the KMS says.
     pub fn new(reads: Option<NonZeroU32>, writes: Option<NonZeroU32>, waited: ObserveWait) -> Self {
-        let gate = |requests| Gate::new(Limit { requests, window: WINDOW }, waited.clone());
+        let gate = |requests| Gate::new(Limit { requests, window: WINDOW, at_once: 10 }, waited.clone());
         Self { reads: gate(reads), writes: gate(writes), clients: AtomicU64::new(0) }
     }
 

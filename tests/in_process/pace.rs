@@ -132,9 +132,10 @@ async fn who_waits_at_both_services_is_not_sent_from_one_to_the_other() {
     let crowd = Fleet { connections: 800, credentials: 4, sharing_a_project: 100, interval: "1h" };
     let mut world = World::new();
     world.kms.set_limits(Limits::USUAL);
+    world.options.bitbucket_requests_per_hour = std::num::NonZeroU32::new(300);
     crowd.apply(&world);
     world.start();
-    // An account has 200 of them: 50 at once, and 450 an hour. The KMS could take all of them in six minutes.
+    // An account has 200 of them: 150 at once, and one in 24 s. The KMS could take all of them in six minutes.
     let took = world.until("all are Ready", HOUR, |world| Fleet::ready(world) == crowd.connections).await;
     assert!(took <= 22 * MINUTE, "{took:?}");
     world.stop().await;
