@@ -57,7 +57,8 @@ impl Limit {
     fn spacing(self) -> Option<Duration> {
         let requests = self.requests?.get();
         let evenly = 100_u32.saturating_sub(self.at_once);
-        Some(self.window * 100 / requests.saturating_mul(evenly).max(1))
+        // Rounded up, or one too many would fit in.
+        Some(self.window * 100 / requests.saturating_mul(evenly).max(1) + Duration::from_nanos(1))
     }
 }
 
