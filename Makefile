@@ -22,13 +22,17 @@ lint: ## check format and lints
 	@echo "== lints"
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
-crds: ## write crds/ anew after a change of the kinds
+crds: ## write the CRDs anew after a change of the kinds: crds/, and those in the chart
 	$(CARGO) run --quiet --bin $(BIN) -- crds --output-dir crds
+	$(CARGO) run --quiet --bin $(BIN) -- crds --output-dir charts/$(BIN)/files/crds
 
 docs: ## write the generated pages anew: all messages, and docs/conditions.md (read the difference)
 	UPDATE_DOCS=1 $(CARGO) test --quiet --lib words
 
+chart: ## write the chart's README.md and deploy/ anew after a change of the chart (builds helm where none is found: minutes, once)
+	UPDATE_DOCS=1 $(CARGO) test --quiet --test cluster -- chart::generated
+
 controlplane: ## find or build the control plane that the cluster tests need
 	$(CARGO) run --quiet -p controlplane -- build
 
-.PHONY: help demo test lint crds docs controlplane
+.PHONY: help demo test lint crds docs chart controlplane
