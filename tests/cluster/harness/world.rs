@@ -1,6 +1,6 @@
 //! A control plane, both stand-ins and an operator: one world for each test.
 
-use std::{collections::BTreeMap, ops::Deref, sync::Arc};
+use std::{collections::BTreeMap, ops::Deref, path::PathBuf, sync::Arc};
 
 use bitbucket_connection_operator::{
     api::BitbucketConnection,
@@ -27,6 +27,7 @@ pub struct World {
     pub operator: Operator,
     plane: Arc<Plane>,
     user: String,
+    kubeconfig: PathBuf,
     args: Vec<String>,
     envs: BTreeMap<String, String>,
 }
@@ -71,9 +72,11 @@ impl Builder {
         let client = plane.client().await;
         let namespace = format!("t-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
         rights::make_namespace(&client, &namespace).await;
-        let user = format!("operator-of-{namespace}");
-        rights::grant(&client, &user, (!self.cluster_wide).then_some(namespace.as_str())).await;
-        let kubeconfig = plane.control_plane.kubeconfig_for(&user).expect("a kubeconfig");
+        // Where the operator lives; no namespace that it serves.
+        let home = namespace.replacen("t-", "o-", 1);
+        rights::make_namespace(&client, &home).await;
+        let (user, token) = rights::grant(&client, &home, (!self.cluster_wide).then_some(namespace.as_str())).await;
+        let kubeconfig = plane.control_plane.kubeconfig_with(&user, &token, &home).expect("a kubeconfig");
         let bitbucket = Bitbucket::start().await;
         bitbucket.add(Token::new(EMAIL, TOKEN).scopes(needed_by(&[UseCase::SecretScanning])));
         let kms = Kms::start(&bitbucket).await;
@@ -101,12 +104,12 @@ impl Builder {
         let mut args: Vec<String> = usual.into_iter().flatten().map(str::to_owned).collect();
         args.extend(self.args);
 
-        let operator = Operator::new(&plane, kubeconfig, args.clone(), self.envs.clone());
+        let operator = Operator::new(&plane, kubeconfig.clone(), args.clone(), self.envs.clone());
         let tenant = Tenant::new(namespace, client, self.cluster_wide, &bitbucket, &kms, &operator);
         if self.operator {
             operator.start().await;
         }
-        World { tenant, bitbucket, kms, operator, plane, user, args, envs: self.envs }
+        World { tenant, bitbucket, kms, operator, plane, user, kubeconfig, args, envs: self.envs }
     }
 }
 
@@ -162,9 +165,15 @@ impl World {
 
     /// Another replica, not started yet: of the same user, with the same arguments and these.
     pub fn replica<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Operator {
-        let kubeconfig = self.plane.control_plane.kubeconfig_for(&self.user).expect("a kubeconfig");
         let args = self.args.iter().cloned().chain(args.into_iter().map(Into::into)).collect();
-        Operator::new(&self.plane, kubeconfig, args, self.envs.clone())
+        Operator::new(&self.plane, self.kubeconfig.clone(), args, self.envs.clone())
+    }
+
+    /// Another replica, not started yet: with the same arguments, and these variables in its environment.
+    pub fn replica_with(&self, variables: &[(&str, &str)]) -> Operator {
+        let mut envs = self.envs.clone();
+        envs.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Operator::new(&self.plane, self.kubeconfig.clone(), self.args.clone(), envs)
     }
 
     /// Another namespace; an operator that sees one namespace doesn't see it.
@@ -201,7 +210,7 @@ impl World {
 
     /// Lets the operator mint tokens for a ServiceAccount of the first namespace, and for no other.
     pub async fn let_mint(&self, service_account: &str) {
-        rights::let_mint(self.client(), &self.user, self.namespace(), service_account).await;
+        rights::let_mint(self.client(), self.home(), self.namespace(), service_account).await;
     }
 
     /// The control plane: kubectl, restarts, outages (only of an own one, as others use the shared one too).
@@ -209,9 +218,26 @@ impl World {
         &self.plane
     }
 
-    /// The user that the operator is, for more or fewer rights.
+    /// The user that the operator is, `system:serviceaccount:<namespace>:<name>`, for more or fewer rights.
     pub fn user(&self) -> &str {
         &self.user
+    }
+
+    /// The namespace that the operator lives in.
+    pub fn home(&self) -> &str {
+        self.user.split(':').nth(2).unwrap_or_default()
+    }
+
+    /// Waits until a request of the operator is refused for want of this right, such as `list` and `secrets`.
+    pub async fn until_refused(&self, verb: &str, resource: &str) {
+        let refused = async {
+            let is_meant = |request: &Write| request.verb == verb && request.resource == resource;
+            while !writes::refused(&self.plane.control_plane.audit_log(), &self.user).iter().any(is_meant) {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        let refused = tokio::time::timeout(PATIENCE, refused).await;
+        refused.unwrap_or_else(|_| panic!("nobody misses the right to {verb} {resource}\n{}", self.operator.tail()));
     }
 }
 
