@@ -135,8 +135,8 @@ pub struct RunOptions {
 
     /// Reads per minute and KMS host, 0 for no limit
     ///
-    /// The KMS allows 60 a minute and client address by default, and others share them. Of these a tenth is kept for
-    /// deletions and rotations. If the KMS says that less is left, less is asked.
+    /// The KMS allows 60 a minute and client address by default, and others share them. Deletions and rotations go
+    /// first. If the KMS says that less is left, less is asked.
     #[arg(
         long,
         env = "BCO_KMS_READS_PER_MINUTE",
@@ -150,8 +150,8 @@ pub struct RunOptions {
 
     /// Writes per minute and KMS host, 0 for no limit
     ///
-    /// The KMS allows 200 a minute and client address by default, logins included. A tenth is kept for deletions and
-    /// rotations.
+    /// The KMS allows 200 a minute and client address by default, logins included. Deletions and rotations go
+    /// first.
     #[arg(
         long,
         env = "BCO_KMS_WRITES_PER_MINUTE",
