@@ -61,7 +61,7 @@ async fn a_bundle_is_trusted_besides_the_systems() {
     world.ready("payments").await;
 }
 
-/// A proxy for plain http that notes whom it was asked for.
+/// A proxy that notes whom it was asked for.
 async fn proxy() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let (address, asked) = (listener.local_addr().expect("an address"), Arc::new(Mutex::new(Vec::new())));
@@ -73,11 +73,16 @@ async fn proxy() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
                 let mut first = vec![0; 4096];
                 let read = near.read(&mut first).await.unwrap_or_default();
                 let line = String::from_utf8_lossy(&first[..read]).into_owned();
-                // "GET http://127.0.0.1:1234/path HTTP/1.1"
-                let server = line.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+                // "GET http://127.0.0.1:1234/path HTTP/1.1", or "CONNECT 127.0.0.1:1234 HTTP/1.1"
+                let tunnel = line.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next());
+                let plain = || line.split("://").nth(1).and_then(|rest| rest.split('/').next());
+                let server = tunnel.or_else(plain).unwrap_or_default();
                 noted.lock().await.push(server.to_owned());
                 if let Ok(mut far) = TcpStream::connect(server).await {
-                    let _ = far.write_all(&first[..read]).await;
+                    let _ = match tunnel {
+                        Some(_) => near.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await,
+                        None => far.write_all(&first[..read]).await,
+                    };
                     let _ = copy_bidirectional(&mut near, &mut far).await;
                 }
             });
@@ -111,5 +116,21 @@ async fn requests_go_through_the_proxy_unless_their_host_is_left_out() {
         let mut expected = if left_out.is_empty() { servers.to_vec() } else { Vec::new() };
         expected.sort();
         assert_eq!(asked, expected, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outside_of_a_cluster_the_api_server_is_reached_as_kubectl_reaches_it() {
+    let (address, asked) = proxy().await;
+    let proxy = format!("http://{address}");
+    let world = World::builder().without_operator().start().await;
+    let server = world.plane().control_plane.server().replace("https://", "");
+    for (no_proxy, expected) in [("", vec![server]), ("127.0.0.1", Vec::new())] {
+        let operator = world.replica_with(&[("HTTPS_PROXY", &proxy), ("NO_PROXY", no_proxy)]);
+        operator.start().await;
+        operator.kill().await;
+        let mut asked = std::mem::take(&mut *asked.lock().await);
+        asked.dedup();
+        assert_eq!(asked, expected, "NO_PROXY={no_proxy}");
     }
 }
