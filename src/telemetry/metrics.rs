@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
-    metrics::{counter::Counter, family::Family, histogram::Histogram, info::Info},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
 
@@ -36,6 +36,7 @@ pub struct Metrics {
     kms: Requests,
     bitbucket: Requests,
     rate_limit_waits: Family<ServerLabels, Counter>,
+    leader: Gauge,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -94,6 +95,12 @@ impl Metrics {
             "Requests that had to wait so that the limit of a server is kept",
             rate_limit_waits.clone(),
         );
+        let leader = Gauge::default();
+        operator.register(
+            "leader",
+            "Whether this replica looks after the objects: 1 if it does, else 0",
+            leader.clone(),
+        );
         let mut per_object = Registry::default();
         per_object.register_collector(Box::new(Samples(objects)));
         Arc::new(Self {
@@ -105,7 +112,13 @@ impl Metrics {
             kms,
             bitbucket,
             rate_limit_waits,
+            leader,
         })
+    }
+
+    /// Whether this replica looks after the objects now.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
     }
 
     /// A reconcile ended.
@@ -218,6 +231,8 @@ mod tests {
     #[test]
     fn what_happened_is_counted() {
         let metrics = Metrics::new(Vec::new);
+        assert!(metrics.encode().contains("bitbucket_connection_operator_leader 0\n"));
+        metrics.leads(true);
         metrics.reconciled("succeeded", Duration::from_millis(7));
         metrics.drift_corrected();
         metrics.kms_waits()();
@@ -225,6 +240,7 @@ mod tests {
         metrics.bitbucket_observer()("verify", "timeout", Duration::from_secs(31));
         let text = metrics.encode();
         for line in [
+            "bitbucket_connection_operator_leader 1",
             "bitbucket_connection_operator_drift_corrections_total 1",
             "bitbucket_connection_operator_reconciles_total{result=\"succeeded\"} 1",
             "bitbucket_connection_operator_reconcile_duration_seconds_bucket{le=\"0.01\"} 1",

@@ -76,6 +76,7 @@ impl World {
             kms_reads_per_minute: NonZeroU32::new(50),
             kms_writes_per_minute: NonZeroU32::new(150),
             bitbucket_requests_per_hour: NonZeroU32::new(500),
+            election: None,
             metrics_addr: local,
             health_addr: local,
         };

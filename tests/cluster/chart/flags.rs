@@ -26,7 +26,7 @@ fn parse(args: &[String]) -> cli::RunOptions {
 async fn every_value_file_makes_a_command_line_that_is_understood() {
     for name in VALUES {
         let options = parse(&args(&["--values", &values(name)]).await);
-        assert!(options.leader_elect, "{name}");
+        assert!(options.leader_elect && options.terms().is_ok_and(|terms| terms.covers_requests()), "{name}");
     }
 }
 

@@ -29,7 +29,27 @@ pub async fn grant(client: &Client, home: &str, namespace: Option<&str>) -> (Str
     }
     let user = format!("system:serviceaccount:{home}:{NAME}");
     granted(client, &user, namespace).await;
-    (user, token(client, home).await)
+    (user, token(client, home, NAME).await)
+}
+
+/// Another ServiceAccount with the same rights, as a second replica that can be told from the first.
+pub async fn grant_another(client: &Client, home: &str, namespace: Option<&str>) -> (String, String) {
+    let name = format!("{NAME}-second");
+    for mut object in of_chart(home, namespace) {
+        if object["kind"] == "ServiceAccount" {
+            object["metadata"]["name"] = json!(name);
+        } else if object["subjects"].is_array() {
+            let binding = object["metadata"]["name"].as_str().unwrap_or_default();
+            object["metadata"]["name"] = json!(format!("{binding}-second"));
+            object["subjects"][0]["name"] = json!(name);
+        } else {
+            continue;
+        }
+        apply(client, object).await;
+    }
+    let user = format!("system:serviceaccount:{home}:{name}");
+    granted(client, &user, namespace).await;
+    (user, token(client, home, &name).await)
 }
 
 /// The ServiceAccount and the roles of the operator, as the chart renders them.
@@ -79,11 +99,11 @@ pub async fn apply(client: &Client, object: Value) -> DynamicObject {
 }
 
 /// A token such as the operator's pod gets.
-pub async fn token(client: &Client, home: &str) -> String {
+async fn token(client: &Client, home: &str, account: &str) -> String {
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), home);
     let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_LIFE), ..TokenRequestSpec::default() };
     let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
-    let minted = accounts.create_token_request(NAME, &PostParams::default(), &request).await.expect("a token");
+    let minted = accounts.create_token_request(account, &PostParams::default(), &request).await.expect("a token");
     minted.status.and_then(|status| status.token).expect("a token")
 }
 

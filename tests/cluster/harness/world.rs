@@ -176,6 +176,15 @@ impl World {
         Operator::new(&self.plane, self.kubeconfig.clone(), self.args.clone(), envs)
     }
 
+    /// The same as a user of its own, with the same rights, so that its writes are told from those of the first. It comes
+    /// with the user's name.
+    pub async fn replica_apart(&self) -> (Operator, String) {
+        let namespace = (!self.is_cluster_wide()).then(|| self.namespace());
+        let (user, token) = rights::grant_another(self.client(), self.home(), namespace).await;
+        let kubeconfig = self.plane.control_plane.kubeconfig_with(&user, &token, self.home()).expect("a kubeconfig");
+        (Operator::new(&self.plane, kubeconfig, self.args.clone(), self.envs.clone()), user)
+    }
+
     /// Another namespace; an operator that sees one namespace doesn't see it.
     pub async fn tenant(&self, name: &str) -> Tenant {
         rights::make_namespace(self.client(), name).await;
@@ -186,6 +195,11 @@ impl World {
     /// a write a moment after a watch may have shown it: see [`World::api_writes_until`].
     pub fn api_writes(&self) -> Vec<Write> {
         writes::of_user(&self.plane.control_plane.audit_log(), &self.user)
+    }
+
+    /// What another user changed in the API server, or tried to: see [`World::replica_apart`].
+    pub fn api_writes_of(&self, user: &str) -> Vec<Write> {
+        writes::of_user(&self.plane.control_plane.audit_log(), user)
     }
 
     /// Secrets and ConfigMaps that the operator read, or tried to, such as `secrets team-a/bitbucket-token`.
@@ -228,10 +242,14 @@ impl World {
         self.user.split(':').nth(2).unwrap_or_default()
     }
 
-    /// Waits until a request of the operator is refused for want of this right, such as `list` and `secrets`.
-    pub async fn until_refused(&self, verb: &str, resource: &str) {
+    /// Waits until a request of the operator is refused for want of this right, such as `list` and `secrets`, where it
+    /// is bound to a namespace in that.
+    pub async fn until_refused(&self, verb: &str, resource: &str, namespace: Option<&str>) {
         let refused = async {
-            let is_meant = |request: &Write| request.verb == verb && request.resource == resource;
+            let is_meant = |request: &Write| {
+                let here = namespace.is_none_or(|namespace| request.namespace == namespace);
+                request.verb == verb && request.resource == resource && here
+            };
             while !writes::refused(&self.plane.control_plane.audit_log(), &self.user).iter().any(is_meant) {
                 tokio::time::sleep(PAUSE).await;
             }
