@@ -5,6 +5,7 @@ BIN := bitbucket-connection-operator
 # Tests mostly wait for servers: more of them than cores.
 THREADS ?= 12
 CONNECTIONS ?= 10000
+IMAGE ?= localhost/$(BIN):dev
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,7 +14,7 @@ demo: ## show the main job: control plane, stand-ins, a connection from token to
 	@echo "== building the demo and the operator (the first time takes minutes)"
 	@KEEP=$(KEEP) $(CARGO) run --example demo
 
-test: lint ## check everything: format, lints, then unit, command line and cluster tests
+test: lint tools ## check everything: format, lints, then unit, command line and cluster tests
 	@echo "== tests: unit, command line, cluster (a control plane is built where none is found: minutes, once)"
 	RUST_TEST_THREADS=$(THREADS) $(CARGO) test --workspace --no-fail-fast
 
@@ -21,7 +22,7 @@ simulate: ## a day of 10,000 connections at the limits of both services, as a ta
 	@echo "== simulation: building with optimizations"
 	CONNECTIONS=$(CONNECTIONS) $(CARGO) test --profile simulate --test in_process day -- --nocapture
 
-test-all: test simulate ## all that is checked before a change is merged
+test-all: test simulate deny image-test ## what `make test` checks, and what takes longer: a day, dependencies, the image
 
 lint: ## check format and lints
 	@echo "== format"
@@ -33,13 +34,27 @@ crds: ## write the CRDs anew after a change of the kinds: crds/, and those in th
 	$(CARGO) run --quiet --bin $(BIN) -- crds --output-dir crds
 	$(CARGO) run --quiet --bin $(BIN) -- crds --output-dir charts/$(BIN)/files/crds
 
-docs: ## write the generated pages anew: all messages, and docs/conditions.md (read the difference)
+docs: ## write the generated pages anew: all messages, docs/conditions.md, docs/metrics.md (read the difference)
 	UPDATE_DOCS=1 $(CARGO) test --quiet --lib words
 
 chart: ## write the chart's README.md and deploy/ anew after a change of the chart (builds helm where none is found: minutes, once)
 	UPDATE_DOCS=1 $(CARGO) test --quiet --test cluster -- chart::generated
 
+deny: ## check licenses, duplicates and sources of all dependencies (installs cargo-deny where it is not there)
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --workspace check licenses bans sources
+
+image: ## pack the operator into an image, IMAGE=name:tag, with buildah, podman or docker
+	image/root.sh
+	image/build.sh $(IMAGE)
+
+image-test: ## check the image: runs as in a pod, is the same to the byte wherever it is built (minutes)
+	image/test.sh
+
 controlplane: ## find or build the control plane that the cluster tests need
 	$(CARGO) run --quiet -p controlplane -- build
 
-.PHONY: help demo test test-all simulate lint crds docs chart controlplane
+tools: ## find or unpack Prometheus and promtool for the tests of alerts and dashboard (Debian; skipped elsewhere)
+	@tests/observability/install-tools.sh
+
+.PHONY: help demo test test-all simulate lint crds docs chart deny image image-test controlplane tools

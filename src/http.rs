@@ -7,7 +7,7 @@ mod guarded;
 mod limits;
 mod scrub;
 
-use std::{error::Error as StdError, fmt, io, sync::Arc, time::Duration};
+use std::{borrow::Cow, error::Error as StdError, fmt, io, sync::Arc, time::Duration};
 
 use ::http::{
     HeaderMap,
@@ -17,7 +17,10 @@ use futures::future::BoxFuture;
 use reqwest::{Certificate, Method, RequestBuilder, Response, redirect};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
+use tracing::{Instrument, field::Empty};
 use url::Url;
+
+use crate::telemetry::traces::STEPS;
 
 pub use guarded::MayWrite;
 pub use limits::{Gate, NotYet, ObserveWait};
@@ -46,7 +49,9 @@ pub enum NoClient {
     #[error("the additional certificates are no PEM bundle of CA certificates")]
     BadRoots,
     /// The system trusts nobody, so that no TLS connection could ever be made.
-    #[error("TLS can't be set up: this system has no trusted CA certificates")]
+    #[error(
+        "TLS can't be set up: this system has no trusted CA certificates. Install them (such as the package ca-certificates), or set SSL_CERT_FILE to a PEM bundle of them"
+    )]
     NoTls,
 }
 
@@ -124,11 +129,14 @@ impl Client {
         observe: &Observe,
     ) -> Result<Answer, Failure> {
         let started = Instant::now();
-        let result = async { read(self.carry(request).await?, limit).await }.await;
-        match &result {
-            Ok(answer) => observe(operation, &answer.status.to_string(), started.elapsed()),
-            Err(failure) => observe(operation, failure.code(), started.elapsed()),
-        }
+        let span = tracing::info_span!(target: STEPS, "request", operation, code = Empty, "otel.kind" = "client");
+        let result = async { read(self.carry(request).await?, limit).await }.instrument(span.clone()).await;
+        let code = match &result {
+            Ok(answer) => Cow::Owned(answer.status.to_string()),
+            Err(failure) => Cow::Borrowed(failure.code()),
+        };
+        span.record("code", &*code);
+        observe(operation, &code, started.elapsed());
         result
     }
 

@@ -11,7 +11,7 @@
 //! | [`kms`] | the client of the KMS: sessions, connections, errors |
 //! | [`http`] | what both clients share: limits, and taking secrets out of what servers say |
 //! | [`controller`] | the operator: the story, and the only writer of status and events |
-//! | [`telemetry`] | logs, metrics, health |
+//! | [`telemetry`] | logs, metrics, traces, health |
 //! | [`cli`] | the command line |
 //!
 //! Dependencies point one way: `cli, controller → kms, bitbucket → domain → api`.

@@ -99,6 +99,9 @@ pub enum Error {
     /// The times of the Lease don't go together.
     #[error(transparent)]
     Terms(#[from] crate::domain::leadership::BadTerms),
+    /// Traces can't be exported.
+    #[error(transparent)]
+    Traces(#[from] crate::telemetry::traces::Error),
     /// The operator stopped.
     #[error(transparent)]
     Run(#[from] crate::controller::Error),
@@ -118,9 +121,13 @@ impl Error {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Check(error) => error.exit_code(),
-            Self::Runtime(_) | Self::Logs(_) | Self::Terms(_) | Self::Run(_) | Self::Crds(_) | Self::Stdout(_) => {
-                ExitCode::FAILURE
-            }
+            Self::Runtime(_)
+            | Self::Logs(_)
+            | Self::Terms(_)
+            | Self::Traces(_)
+            | Self::Run(_)
+            | Self::Crds(_)
+            | Self::Stdout(_) => ExitCode::FAILURE,
         }
     }
 }

@@ -18,7 +18,10 @@ use crate::{
         leadership::{BadTerms, Terms},
         ownership::OwnerId,
     },
-    telemetry::logs::{self, LogFormat},
+    telemetry::{
+        logs::{self, LogFormat},
+        traces::Traces,
+    },
 };
 
 /// What `run` takes, validated: nothing behind this type reads raw strings again.
@@ -26,7 +29,11 @@ use crate::{
 #[command(after_long_help = "Environment:\n  \
         RUST_LOG  What to log: a level (error, warn, info, debug), or levels by module, such as\n            \
         info,bitbucket_connection_operator=debug [default: info,kube=warn]\n  \
-        NO_COLOR  Set to anything, it keeps colours out of text logs; only terminals get any\n\n\
+        NO_COLOR  Set to anything, it keeps colours out of text logs; only terminals get any\n  \
+        OTEL_EXPORTER_OTLP_ENDPOINT\n            \
+        A collector to send traces of reconciles to, by OTLP over HTTP, such as\n            \
+        http://collector.example.com:4318; others of OpenTelemetry's variables are heeded too\n            \
+        [default: no traces]\n\n\
         Examples:\n  \
         bitbucket-connection-operator run\n  \
         bitbucket-connection-operator run --namespaces team-a,team-b --owner-id my-cluster\n  \
@@ -306,10 +313,14 @@ impl TryFrom<RunOptions> for controller::Options {
 
 /// Runs the operator until it is asked to stop.
 pub(super) fn run(options: RunOptions) -> Result<(), Error> {
-    logs::init(options.log_format)?;
-    let options = options.try_into()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    let traces = Traces::from_environment(runtime.handle())?;
+    logs::init(options.log_format, traces.as_ref())?;
+    let options = options.try_into()?;
     let result = runtime.block_on(controller::run(options));
+    if let Some(traces) = traces {
+        traces.end();
+    }
     // At once: who leads no more waits for nobody.
     runtime.shutdown_background();
     Ok(result?)

@@ -25,6 +25,7 @@ use crate::{
         token::Token,
     },
     kms::{KmsError, WriteTurn},
+    telemetry::traces::STEPS,
 };
 
 /// What came of a plan.
@@ -65,6 +66,7 @@ impl Written {
 
 /// Executes the steps of a plan, each once the one before is done. An error of the KMS ends it and is told by the
 /// outcome; an error of the API server ends the pass.
+#[tracing::instrument(target = STEPS, skip_all)]
 pub async fn act(
     plan: &Plan,
     written: Written,
@@ -173,13 +175,15 @@ async fn turn_to(
     let may_push = |may| context.memory.update(&observed.uid, |memory| memory.may_push = may);
     if let (Some(credentials), true) = (&verified.credentials, step.pushes()) {
         // One of two turns is kept while the other is waited for; else both would never come together.
-        if !context.memory.of(&observed.uid).may_push {
+        if !observed.memory.may_push {
             context.verdicts.turn_to_push(credentials, &observed.uid, priority).await?;
             may_push(true);
         }
     }
     let turn = access.kms.turn_to_write(&observed.uid, priority).await?;
-    may_push(false);
+    if step.pushes() {
+        may_push(false);
+    }
     Ok(Some(turn))
 }
 

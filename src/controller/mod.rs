@@ -36,7 +36,7 @@ mod verdicts;
 mod verify;
 mod watches;
 #[cfg(test)]
-mod words;
+pub(crate) mod words;
 
 pub use clock::Clock;
 pub use election::{ElectionOptions, Lost};

@@ -30,6 +30,7 @@ use crate::{
         spec::{self, ConnectionSpec, InstanceKind, InstanceRef, Management, SpecProblem},
     },
     kms::Kms,
+    telemetry::traces::STEPS,
 };
 
 /// What the cluster says about an object.
@@ -109,6 +110,7 @@ pub struct SecretValues {
 }
 
 /// Looks at an object.
+#[tracing::instrument(target = STEPS, skip_all)]
 pub async fn observe(object: Arc<BitbucketConnection>, context: &Context) -> Result<Observed, Error> {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let uid = object.uid().unwrap_or_default();

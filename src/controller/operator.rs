@@ -54,7 +54,8 @@ use crate::{
     http,
     telemetry::{
         health::Readiness,
-        metrics::{Metrics, ObjectSample},
+        metrics::{Limits, Metrics, ObjectSample},
+        traces,
     },
 };
 
@@ -94,6 +95,11 @@ impl Operator {
             None => Leadership::alone(),
         };
         let metrics = Metrics::new(stores.samples(leadership.clone()));
+        metrics.keeps(Limits {
+            kms_reads_per_minute: options.kms_reads_per_minute,
+            kms_writes_per_minute: options.kms_writes_per_minute,
+            bitbucket_requests_per_hour: options.bitbucket_requests_per_hour,
+        });
         Self { scopes, stores, metrics, leadership }
     }
 
@@ -360,20 +366,22 @@ fn pass(
 ) -> impl FnMut(Arc<BitbucketConnection>, Arc<Context>) -> future::BoxFuture<'static, Result<Action, errors::Error>> {
     move |object, context| {
         let limit = Arc::clone(&limit);
-        let span = span(&*object);
+        let (span, id) = span(&*object);
         Box::pin(
             async move {
                 let _permit = limit.acquire().await;
+                begun(&*object, &context);
                 let started = Instant::now();
                 let uid = object.uid().unwrap_or_default();
                 let result = guarded(RECONCILE_TIMEOUT, reconcile::reconcile(object, &context)).await;
-                context.metrics.reconciled(if result.is_ok() { "success" } else { "error" }, started.elapsed());
+                context.metrics.reconciled(if result.is_ok() { "success" } else { "error" }, started.elapsed(), id);
                 if let Err(error) = &result {
                     // What was written before it broke off is not known.
                     context.memory.update(&uid, |memory| {
                         memory.uncertain = true;
                         memory.attempts = memory.attempts.saturating_add(1);
                     });
+                    traces::failed(&tracing::Span::current());
                     tracing::warn!(%error, "the pass broke off; it is tried again");
                 }
                 result
@@ -383,16 +391,29 @@ fn pass(
     }
 }
 
-/// What identifies a pass in the log.
-fn span<K: kube::Resource<DynamicType = ()>>(object: &K) -> tracing::Span {
+/// What identifies a pass in the log, and its id.
+fn span<K: kube::Resource<DynamicType = ()>>(object: &K) -> (tracing::Span, String) {
     let namespace = object.namespace().map(|namespace| namespace + "/").unwrap_or_default();
-    tracing::info_span!(
+    let id = (!traces::are_on()).then(|| uuid::Uuid::new_v4().simple().to_string());
+    let span = tracing::info_span!(
         "reconcile",
         kind = %K::kind(&()),
         object = %format_args!("{namespace}{}", object.name_any()),
         generation = object.meta().generation,
-        id = %uuid::Uuid::new_v4().simple(),
-    )
+        id,
+    );
+    let id = id.unwrap_or_else(|| {
+        // One id for both: who has the line of the log has the trace.
+        let id = traces::id_of(&span).unwrap_or_default();
+        span.record("id", &id);
+        id
+    });
+    (span, id)
+}
+
+/// An object is looked at now.
+fn begun<K: kube::Resource<DynamicType = ()>>(object: &K, context: &Context) {
+    context.metrics.begun(&K::kind(&()), &object.namespace().unwrap_or_default(), &object.name_any());
 }
 
 /// A pass over an instance, likewise.
@@ -400,9 +421,10 @@ fn instance_pass<K>(object: Arc<K>, context: Arc<Context>) -> future::BoxFuture<
 where
     K: Instance + Serialize + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
 {
-    let span = span(&*object);
+    let (span, _) = span(&*object);
     Box::pin(
         async move {
+            begun(&*object, &context);
             let result = guarded(RECONCILE_TIMEOUT, instance::reconcile(object, &context)).await;
             if let Err(error) = &result {
                 tracing::warn!(%error, "the pass broke off; it is tried again");
@@ -425,12 +447,17 @@ async fn control<K, F>(
     K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
     F: FnMut(Arc<K>, Arc<Context>) -> future::BoxFuture<'static, Result<Action, errors::Error>>,
 {
+    let metrics = Arc::clone(&context.metrics);
+    let asked = Arc::clone(&metrics);
     let requests = futures::stream::poll_fn(move |task| queue.poll_recv(task))
         .take_until(async move { drop(stop.wait_for(|stop| *stop).await) })
+        .inspect(move |object| {
+            asked.queue().asked(&K::kind(&()), object.namespace.as_deref().unwrap_or_default(), &object.name);
+        })
         .map(Ok::<_, std::convert::Infallible>);
     let config = controller::Config::default().concurrency(concurrency);
     let results = applier(pass, again::<K>, context, store, requests, config);
-    consume(results).await;
+    consume::<K, _, _>(results, &metrics).await;
 }
 
 /// When a pass that broke off is tried again.
@@ -439,11 +466,20 @@ fn again<K: kube::Resource<DynamicType = ()>>(object: Arc<K>, _: &errors::Error,
     Action::requeue(schedule::backoff(context.memory.of(&uid).attempts.saturating_sub(1), &uid))
 }
 
-async fn consume<T, E: std::fmt::Display>(results: impl Stream<Item = Result<T, E>>) {
+async fn consume<K, T, Q>(
+    results: impl Stream<Item = Result<T, controller::Error<errors::Error, Q>>>,
+    metrics: &Metrics,
+) where
+    K: kube::Resource<DynamicType = ()>,
+    Q: std::error::Error + 'static,
+{
     let mut results = Box::pin(results);
     while let Some(result) = results.next().await {
         if let Err(error) = result {
             // What failed was told where it failed; what is left are objects that are gone.
+            if let controller::Error::ObjectNotFound(gone) = &error {
+                metrics.queue().taken(&K::kind(&()), gone.namespace.as_deref().unwrap_or_default(), &gone.name);
+            }
             tracing::debug!(%error, "a queue");
         }
     }

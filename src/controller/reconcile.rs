@@ -24,6 +24,7 @@ use crate::{
         spec::{self, Management},
         token,
     },
+    telemetry::traces::STEPS,
 };
 
 /// One pass over an object.
@@ -50,6 +51,7 @@ pub async fn reconcile(object: Arc<BitbucketConnection>, context: &Context) -> R
 }
 
 /// What to do follows from what was observed, and from nothing else.
+#[tracing::instrument(target = STEPS, skip_all)]
 fn plan(observed: &Observed, verified: &Verified, written: &Written) -> Plan {
     let recorded = observed.object.status.as_ref().and_then(|status| status.connection.as_ref());
     match (&observed.task, &observed.spec) {

@@ -29,6 +29,7 @@ use crate::{
         schedule,
         status::{self, Findings, Pass, Report},
     },
+    telemetry::traces::STEPS,
 };
 
 /// How often a status is applied to a newer version before the pass gives up, and starts again from that version.
@@ -37,6 +38,7 @@ const CONFLICTS: usize = 3;
 const WAIT_AGAIN: Duration = Duration::from_secs(5);
 
 /// After a pass in which nothing was due: only time may have changed something.
+#[tracing::instrument(name = "report", target = STEPS, skip_all)]
 pub async fn quiet(observed: &Observed, context: &Context) -> Result<Action, Error> {
     if observed.task == Task::Wait {
         return Ok(Action::requeue(WAIT_AGAIN));
@@ -69,6 +71,7 @@ pub async fn postponed(observed: &Observed, wait: Duration, context: &Context) -
 }
 
 /// After a pass that looked at everything.
+#[tracing::instrument(target = STEPS, skip_all)]
 pub async fn report(
     observed: &Observed,
     verified: &Verified,

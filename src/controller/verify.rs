@@ -24,6 +24,7 @@ use crate::{
         verdict::{NoVerdict, Verdict},
     },
     kms::{KmsError, Reading, Snapshot},
+    telemetry::traces::STEPS,
 };
 
 /// How old a list may be: what objects do at about the same time costs one list.
@@ -48,6 +49,7 @@ pub struct Verified {
 }
 
 /// Asks both services, as far as the pass needs their answers.
+#[tracing::instrument(target = STEPS, skip_all)]
 pub async fn verify(observed: &Observed, due: Due, context: &Context) -> Verified {
     let not_before = due.skips_caches().then(Instant::now);
     let mut verified = Verified {
@@ -95,6 +97,7 @@ fn reading(observed: &Observed, not_before: Option<Instant>) -> Reading {
 }
 
 /// Looks up what a deletion has to deal with: by the status, else by the mark.
+#[tracing::instrument(name = "verify", target = STEPS, skip_all)]
 pub async fn locate(observed: &Observed, context: &Context) -> Verified {
     let mut verified = Verified {
         token: None,
@@ -134,6 +137,7 @@ fn deletion_began(observed: &Observed) -> Instant {
 }
 
 /// What the KMS holds after a surprise.
+#[tracing::instrument(name = "verify", target = STEPS, skip_all)]
 pub async fn after(surprise: Surprise, observed: &Observed, context: &Context) -> Remote {
     match surprise {
         Surprise::NameTaken => find_by_name(observed, context).await,

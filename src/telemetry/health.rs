@@ -176,6 +176,7 @@ mod tests {
             namespace: "team-a".to_owned(),
             name: format!("connection-{number}"),
             ready: ReadyStatus::Unknown,
+            reason: None,
             expiration: None,
             warning: None,
             next_verification: None,

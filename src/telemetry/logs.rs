@@ -10,11 +10,13 @@ use clap::ValueEnum;
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
-    filter::{LevelFilter, filter_fn},
+    filter::{FilterExt, LevelFilter, filter_fn},
     fmt::{self, MakeWriter},
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
+
+use super::traces::{STEPS, Traces};
 
 /// The variable that says what to log.
 const VARIABLE: &str = "RUST_LOG";
@@ -53,22 +55,23 @@ pub enum Error {
     Twice(String),
 }
 
-/// Sets up the log of this process, and has panics logged there.
-pub fn init(format: LogFormat) -> Result<(), Error> {
+/// Sets up the log of this process, and has panics logged there. Traces have their spans from the same source.
+pub fn init(format: LogFormat, traces: Option<&Traces>) -> Result<(), Error> {
     let wanted = env::var(VARIABLE).unwrap_or_default();
     let stderr = std::io::stderr;
     let colours = stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    log(format, &wanted, colours, stderr)?.try_init().map_err(|error| Error::Twice(error.to_string()))?;
+    log(format, &wanted, colours, stderr, traces)?.try_init().map_err(|error| Error::Twice(error.to_string()))?;
     panic::set_hook(Box::new(log_panic));
     Ok(())
 }
 
-/// A log of what is wanted, to a writer.
+/// A log of what is wanted, to a writer; and traces.
 fn log<W>(
     format: LogFormat,
     wanted: &str,
     colours: bool,
     writer: W,
+    traces: Option<&Traces>,
 ) -> Result<impl SubscriberInitExt + Subscriber, Error>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -77,7 +80,12 @@ where
         LogFormat::Text => fmt::layer().with_writer(writer).with_ansi(colours).boxed(),
         LogFormat::Json => fmt::layer().with_writer(writer).json().flatten_event(true).with_span_list(false).boxed(),
     };
-    Ok(Registry::default().with(lines).with(filter(wanted)?).with(filter_fn(is_harmless)))
+    let shown = filter(wanted)?.and(filter_fn(is_harmless)).and(filter_fn(|metadata| metadata.target() != STEPS));
+    // Each has a filter of its own: what the log leaves out can still be part of a trace. And there is no layer that isn't
+    // needed: with one that has no filter, even a missing one, what all others refuse would not be refused at once.
+    let mut layers = vec![lines.with_filter(shown).boxed()];
+    layers.extend(traces.map(|traces| traces.layer().boxed()));
+    Ok(Registry::default().with(layers))
 }
 
 /// The filter that the variable asks for.
@@ -110,6 +118,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::telemetry::traces;
 
     /// Where a test's log goes.
     #[derive(Clone, Default)]
@@ -126,9 +135,13 @@ mod tests {
 
     /// What is logged while something is done.
     fn logged(format: LogFormat, wanted: &str, act: impl FnOnce()) -> String {
+        logged_and_traced(format, wanted, None, act)
+    }
+
+    fn logged_and_traced(format: LogFormat, wanted: &str, traces: Option<&Traces>, act: impl FnOnce()) -> String {
         let kept = Kept::default();
         let writer = kept.clone();
-        let subscriber = log(format, wanted, false, move || writer.clone()).expect("a good filter");
+        let subscriber = log(format, wanted, false, move || writer.clone(), traces).expect("a good filter");
         tracing::subscriber::with_default(subscriber, act);
         String::from_utf8(kept.0.lock().expect("no panic").clone()).expect("text")
     }
@@ -138,6 +151,30 @@ mod tests {
         let text = logged(LogFormat::Json, "", || tracing::info!(server = "health", "listening"));
         let line: serde_json::Value = serde_json::from_str(&text).expect("one line of JSON");
         assert_eq!((&line["server"], &line["message"]), (&"health".into(), &"listening".into()));
+    }
+
+    /// A pass with a step in which a line is logged; whether the step was there at all.
+    fn a_pass() -> bool {
+        let pass = tracing::info_span!("reconcile", id = tracing::field::Empty);
+        pass.record("id", traces::id_of(&pass).unwrap_or_else(|| "random".to_owned()));
+        let _pass = pass.enter();
+        let step = tracing::info_span!(target: STEPS, "observe");
+        let _step = step.enter();
+        tracing::info!("looking");
+        !step.is_disabled()
+    }
+
+    #[test]
+    fn a_line_is_of_its_pass_whether_it_is_traced_or_not() {
+        let to_nobody = Traces::to_nobody();
+        for traces in [None, Some(&to_nobody)] {
+            let mut there = false;
+            let text = logged_and_traced(LogFormat::Json, "", traces, || there = a_pass());
+            let line: serde_json::Value = serde_json::from_str(&text).expect("one line of JSON");
+            assert_eq!(line["span"]["name"], "reconcile", "{line}");
+            let id = line["span"]["id"].as_str().unwrap_or_default();
+            assert_eq!((id.len(), there), if traces.is_some() { (32, true) } else { (6, false) }, "{line}");
+        }
     }
 
     #[test]

@@ -3,21 +3,34 @@
 //! Those of the operator are kept in a registry. Those of objects are not kept at all: each scrape reads them from the
 //! store of objects, so that they vanish with the object and cost no memory between scrapes.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    num::NonZeroU32,
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, SystemTime},
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    metrics::{
+        counter::Counter, exemplar::HistogramWithExemplars, family::Family, gauge::Gauge, histogram::Histogram,
+        info::Info,
+    },
     registry::{Registry, Unit},
 };
 
-use super::samples::Samples;
 pub use super::samples::{ObjectSample, ReadyStatus};
+use super::{
+    queue::{Queue, Waiting},
+    samples::Samples,
+};
 
 /// Prefix of the operator's own metrics.
 const PREFIX: &str = "bitbucket_connection_operator";
 /// Seconds, for reconciles and requests: from the memory of this process to a server that times out.
 const BUCKETS: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+/// Seconds in the queue: from nothing to more than anybody waits.
+const WAITS: [f64; 10] = [0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0];
 
 /// Told of each request to a server: the operation, the status code or the class of failure, and how long it took.
 pub type RequestObserver = Arc<dyn Fn(&'static str, &str, Duration) + Send + Sync>;
@@ -32,11 +45,37 @@ pub struct Metrics {
     objects: Registry,
     drift_corrections: Counter,
     reconciles: Family<ResultLabels, Counter>,
-    reconcile_duration: Histogram,
+    reconcile_duration: HistogramWithExemplars<PassLabels>,
+    queue: Arc<Queue>,
+    queue_duration: Histogram,
     kms: Requests,
     bitbucket: Requests,
     rate_limit_waits: Family<ServerLabels, Counter>,
     leader: Gauge,
+    rate_limits: Family<LimitLabels, Gauge<f64, AtomicU64>>,
+}
+
+/// Limits that this operator keeps, as it was told at its start; none: it keeps no limit of its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// Reads a minute at each host of a KMS.
+    pub kms_reads_per_minute: Option<NonZeroU32>,
+    /// Writes a minute at each host of a KMS.
+    pub kms_writes_per_minute: Option<NonZeroU32>,
+    /// Requests an hour in the name of each Bitbucket account.
+    pub bitbucket_requests_per_hour: Option<NonZeroU32>,
+}
+
+/// Names a pass, by the id that it has in the log and in traces.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PassLabels {
+    trace_id: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LimitLabels {
+    server: &'static str,
+    kind: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -80,12 +119,21 @@ impl Metrics {
         );
         let reconciles = Family::default();
         operator.register("reconciles", "Reconciles by their result", reconciles.clone());
-        let reconcile_duration = histogram();
+        let reconcile_duration = HistogramWithExemplars::new(BUCKETS.into_iter());
         operator.register_with_unit(
             "reconcile_duration",
             "How long a reconcile takes",
             Unit::Seconds,
             reconcile_duration.clone(),
+        );
+        let queue = Arc::new(Queue::default());
+        operator.register_collector(Box::new(Waiting(Arc::clone(&queue))));
+        let queue_duration = Histogram::new(WAITS);
+        operator.register_with_unit(
+            "queue_duration",
+            "How long an object waited for its reconcile after it was changed or asked for",
+            Unit::Seconds,
+            queue_duration.clone(),
         );
         let kms = Requests::register("kms", "the KMS", &mut operator);
         let bitbucket = Requests::register("bitbucket", "Bitbucket", &mut operator);
@@ -101,6 +149,13 @@ impl Metrics {
             "Whether this replica looks after the objects: 1 if it does, else 0",
             leader.clone(),
         );
+        let rate_limits = Family::default();
+        operator.register_with_unit(
+            "rate_limit",
+            "Most requests that this operator sends: to each host of a KMS, or in the name of each Bitbucket account. No series where it keeps no limit",
+            Unit::Other("requests_per_second".to_owned()),
+            rate_limits.clone(),
+        );
         let mut per_object = Registry::default();
         per_object.register_collector(Box::new(Samples(objects)));
         Arc::new(Self {
@@ -109,10 +164,13 @@ impl Metrics {
             drift_corrections,
             reconciles,
             reconcile_duration,
+            queue,
+            queue_duration,
             kms,
             bitbucket,
             rate_limit_waits,
             leader,
+            rate_limits,
         })
     }
 
@@ -121,10 +179,37 @@ impl Metrics {
         self.leader.set(i64::from(leads));
     }
 
-    /// A reconcile ended.
-    pub fn reconciled(&self, result: &'static str, took: Duration) {
+    /// A reconcile ended. The id of the pass becomes the exemplar of its bucket: the way from a slow pass in a graph to
+    /// its lines in the log and to its trace.
+    pub fn reconciled(&self, result: &'static str, took: Duration, trace_id: String) {
         self.reconciles.get_or_create(&ResultLabels { result }).inc();
-        self.reconcile_duration.observe(took.as_secs_f64());
+        self.reconcile_duration.observe(took.as_secs_f64(), Some(PassLabels { trace_id }), Some(SystemTime::now()));
+    }
+
+    /// What waits for its reconcile.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// An object is looked at now: it waits no more.
+    pub fn begun(&self, kind: &str, namespace: &str, name: &str) {
+        if let Some(waited) = self.queue.taken(kind, namespace, name) {
+            self.queue_duration.observe(waited.as_secs_f64());
+        }
+    }
+
+    /// Tells the limits that are kept, all as requests per second: what a rate of requests can be compared with.
+    pub fn keeps(&self, limits: Limits) {
+        let all = [
+            ("kms", "read", limits.kms_reads_per_minute, 60.0),
+            ("kms", "write", limits.kms_writes_per_minute, 60.0),
+            ("bitbucket", "any", limits.bitbucket_requests_per_hour, 3_600.0),
+        ];
+        for (server, kind, limit, seconds) in all {
+            if let Some(limit) = limit {
+                self.rate_limits.get_or_create(&LimitLabels { server, kind }).set(f64::from(limit.get()) / seconds);
+            }
+        }
     }
 
     /// A connection was put right after somebody changed or deleted it in the KMS.
@@ -217,6 +302,7 @@ mod tests {
             namespace: "team-a".to_owned(),
             name: "payments".to_owned(),
             ready: ReadyStatus::True,
+            reason: Some("Succeeded"),
             expiration: Some(1_803_859_200),
             warning: Some(1_801_267_200),
             next_verification: None,
@@ -233,7 +319,11 @@ mod tests {
         let metrics = Metrics::new(Vec::new);
         assert!(metrics.encode().contains("bitbucket_connection_operator_leader 0\n"));
         metrics.leads(true);
-        metrics.reconciled("succeeded", Duration::from_millis(7));
+        metrics.reconciled("succeeded", Duration::from_millis(7), "a1".to_owned());
+        metrics.queue().asked("BitbucketConnection", "team-a", "payments");
+        metrics.begun("BitbucketConnection", "team-a", "payments");
+        metrics.queue().asked("BitbucketConnection", "team-a", "another");
+        metrics.keeps(Limits { kms_reads_per_minute: NonZeroU32::new(30), ..Limits::default() });
         metrics.drift_corrected();
         metrics.kms_waits()();
         metrics.kms_observer()("list", "200", Duration::from_millis(40));
@@ -243,7 +333,11 @@ mod tests {
             "bitbucket_connection_operator_leader 1",
             "bitbucket_connection_operator_drift_corrections_total 1",
             "bitbucket_connection_operator_reconciles_total{result=\"succeeded\"} 1",
-            "bitbucket_connection_operator_reconcile_duration_seconds_bucket{le=\"0.01\"} 1",
+            "bitbucket_connection_operator_reconcile_duration_seconds_count 1",
+            "bitbucket_connection_operator_queue_duration_seconds_count 1",
+            "bitbucket_connection_operator_queue_depth 1",
+            "# UNIT bitbucket_connection_operator_queue_longest_wait_seconds seconds",
+            "bitbucket_connection_operator_rate_limit_requests_per_second{server=\"kms\",kind=\"read\"} 0.5",
             "bitbucket_connection_operator_kms_requests_total{operation=\"list\",code=\"200\"} 1",
             "bitbucket_connection_operator_kms_requests_duration_seconds_count{operation=\"list\"} 1",
             "bitbucket_connection_operator_rate_limit_waits_total{server=\"kms\"} 1",
@@ -252,6 +346,9 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
+        let exemplar = "reconcile_duration_seconds_bucket{le=\"0.01\"} 1 # {trace_id=\"a1\"} 0.007 ";
+        assert!(text.contains(exemplar), "{text}");
+        assert!(!text.contains("kind=\"write\""), "what has no limit has no series: {text}");
         assert!(text.contains(concat!("build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1")), "{text}");
         assert!(text.ends_with("# EOF\n"));
     }
@@ -269,6 +366,9 @@ mod tests {
         bitbucket_connection_ready{namespace="team-a",name="payments",status="True"} 1
         bitbucket_connection_ready{namespace="team-a",name="payments",status="False"} 0
         bitbucket_connection_ready{namespace="team-a",name="payments",status="Unknown"} 0
+        # HELP bitbucket_connection_ready_reason The reason of the condition Ready; one series, always 1.
+        # TYPE bitbucket_connection_ready_reason gauge
+        bitbucket_connection_ready_reason{namespace="team-a",name="payments",reason="Succeeded"} 1
         # HELP bitbucket_connection_token_expiration_timestamp_seconds When the token in the Secret expires, declared or at the latest.
         # TYPE bitbucket_connection_token_expiration_timestamp_seconds gauge
         # UNIT bitbucket_connection_token_expiration_timestamp_seconds seconds

@@ -45,11 +45,13 @@ pub struct ObjectSample {
     pub name: String,
     /// Its condition Ready.
     pub ready: ReadyStatus,
+    /// Why it is so; nothing before the first look.
+    pub reason: Option<&'static str>,
     /// When its token expires.
     pub expiration: Option<i64>,
     /// When the first warning before that is due.
     pub warning: Option<i64>,
-    /// When everything is verified again.
+    /// When everything is verified again; nothing while it isn't, or is tried again at short intervals.
     pub next_verification: Option<i64>,
     /// How many scopes its token lacks.
     pub missing: usize,
@@ -82,6 +84,7 @@ impl<F: Fn() -> Vec<ObjectSample> + Send + Sync + 'static> Collector for Samples
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let samples = self.0();
         ready(&mut encoder, &samples)?;
+        reason(&mut encoder, &samples)?;
         for (name, help, value) in TIMES {
             gauge(&mut encoder, &samples, (name, help, Some(&Unit::Seconds)), value)?;
         }
@@ -131,6 +134,19 @@ fn ready(encoder: &mut DescriptorEncoder, samples: &[ObjectSample]) -> fmt::Resu
             let [namespace, name] = sample.labels();
             let labels = [namespace, name, ("status", status.as_str())];
             metric.encode_family(&labels)?.encode_gauge(&i64::from(sample.ready == status))?;
+        }
+    }
+    Ok(())
+}
+
+/// In a metric of its own, so that the series above stay the same series whatever the reason is.
+fn reason(encoder: &mut DescriptorEncoder, samples: &[ObjectSample]) -> fmt::Result {
+    let help = "The reason of the condition Ready; one series, always 1.";
+    let mut metric = encoder.encode_descriptor("bitbucket_connection_ready_reason", help, None, MetricType::Gauge)?;
+    for sample in samples {
+        if let Some(reason) = sample.reason {
+            let [namespace, name] = sample.labels();
+            metric.encode_family(&[namespace, name, ("reason", reason)])?.encode_gauge(&1_i64)?;
         }
     }
     Ok(())

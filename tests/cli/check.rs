@@ -466,3 +466,19 @@ async fn every_field_of_the_json_is_documented() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_without_cas_is_told_what_it_lacks() {
+    let empty = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-cas");
+    std::fs::create_dir_all(&empty).expect("a folder");
+    let (bundle, folder) = (empty.join("bundle.pem"), empty.join("folder"));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(&bundle, "").expect("a file");
+    let [bundle, folder] = [&bundle, &folder].map(|path| path.to_str().expect("UTF-8"));
+    let check = Check::of("https://127.0.0.1:1/2.0").env("SSL_CERT_FILE", bundle).env("SSL_CERT_DIR", folder);
+    let checked = check.run(&WANTED).await;
+    assert_eq!((checked.code, checked.stdout.as_str()), (3, ""), "{}", checked.stderr);
+    for words in ["no trusted CA certificates", "Install them", "ca-certificates", "SSL_CERT_FILE"] {
+        assert!(checked.stderr.contains(words), "{words}: {}", checked.stderr);
+    }
+}

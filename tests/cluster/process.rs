@@ -90,6 +90,34 @@ async fn metrics_tell_of_an_object_while_it_exists() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_queue_holds_what_waits_and_nothing_that_is_gone() {
+    let world = World::builder().args(["--concurrency", "1"]).start().await;
+    world.secret(SECRET, EMAIL, TOKEN).await;
+    world.instance().await;
+    world.until_instance_says("kms", "Authenticated").await;
+    world.bitbucket.fail(Fault::Hang);
+    world.connection("first").apply().await;
+    world.bitbucket.seen(&Match::op(Operation::User), 1).await;
+
+    // One is looked at, without an end; the others wait, and one of them is given up.
+    let told = |metrics: &crate::harness::Metrics, name: &str| {
+        metrics.value(&format!("bitbucket_connection_operator_queue_{name}"), &[])
+    };
+    world.connection("second").apply().await;
+    world.connection("third").apply().await;
+    let metrics = world.until_metrics("have two in the queue", |metrics| told(metrics, "depth") == Some(2.0)).await;
+    assert!(told(&metrics, "longest_wait_seconds") > Some(0.0), "{}", metrics.0);
+    let before = told(&metrics, "duration_seconds_count");
+    world.delete("third").await;
+    world.until_gone("third").await;
+    world.bitbucket.heal();
+    world.ready("second").await;
+    let metrics = world.until_metrics("have an empty queue", |metrics| told(metrics, "depth") == Some(0.0)).await;
+    assert_eq!(told(&metrics, "longest_wait_seconds"), Some(0.0));
+    assert!(told(&metrics, "duration_seconds_count") > before, "{}", metrics.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_ends_when_it_is_asked_to() {
     let world = ready_world().await;
     assert_eq!(world.operator.terminate().await.code(), Some(0), "with nothing to do");

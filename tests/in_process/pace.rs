@@ -126,3 +126,16 @@ async fn deletions_and_rotations_overtake_the_crowd() {
     assert_eq!(world.kms.tally().ended(429), 0);
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_at_both_services_is_not_sent_from_one_to_the_other() {
+    let crowd = Fleet { connections: 800, credentials: 4, sharing_a_project: 100, interval: "1h" };
+    let mut world = World::new();
+    world.kms.set_limits(Limits::USUAL);
+    crowd.apply(&world);
+    world.start();
+    // An account has 200 of them: 50 at once, and 450 an hour. The KMS could take all of them in six minutes.
+    let took = world.until("all are Ready", HOUR, |world| Fleet::ready(world) == crowd.connections).await;
+    assert!(took <= 22 * MINUTE, "{took:?}");
+    world.stop().await;
+}

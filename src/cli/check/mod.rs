@@ -169,7 +169,7 @@ pub enum Error {
     #[error("can't start the runtime ({0}): raise the limits on threads and open files of this process")]
     Runtime(std::io::Error),
     /// No TLS connection can be made.
-    #[error("{0}: install the system's CA certificates (such as the package ca-certificates)")]
+    #[error(transparent)]
     Client(#[from] NoClient),
     /// The address can't be one of Bitbucket.
     #[error("{0}; correct --bitbucket-url")]

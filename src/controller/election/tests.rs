@@ -146,6 +146,25 @@ async fn a_request_that_hangs_is_given_up_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_deadline_counts_from_when_a_renewal_was_sent() {
+    let api = server();
+    free_lease(&api);
+    let replica = Replica::new(&api, "a");
+    let (mut held, began) = (replica.win().await, Instant::now());
+    let answers = api.hold_answers(Match::verb(Verb::Update).resource("leases").times(1));
+    let late = async {
+        answers.reached(1).await;
+        assert_eq!(began.elapsed().as_secs(), 2);
+        sleep(seconds(4)).await;
+        answers.release();
+        api.go_down();
+    };
+    let (lost, ()) = tokio::join!(replica.keep_for(&mut held, seconds(60)), late);
+    assert!(matches!(lost, Some(Lost::Unconfirmed { .. })));
+    assert_eq!(began.elapsed().as_secs(), 12, "another may have seen it when it arrived");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_machine_that_slept_leads_no_more_and_writes_nothing_before_it_knows() {
     for (slept, goes_on) in [(7, true), (10, false), (3_600, false)] {
         let api = server();

@@ -21,6 +21,9 @@ use crate::harness::{
     rights::{NAME, apply, make_namespace},
 };
 
+/// The chart and the operator are released together.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// A cluster without our kinds, and Helm as its admin.
 struct Site {
     plane: Plane,
@@ -99,7 +102,7 @@ fn former_chart(plane: &Plane) -> PathBuf {
         assert!(text.contains(from), "{file} doesn't say {from:?} any more");
         std::fs::write(&path, text.replace(from, to)).expect("a file of the chart");
     };
-    edit("Chart.yaml", "ersion: 0.1.0", "ersion: 0.0.9");
+    edit("Chart.yaml", &format!("ersion: {VERSION}"), "ersion: 0.0.9");
     edit("files/crds/connections.kms.hanzo.ai_bitbucketconnections.yaml", "    - bbc\n", "    - oldbbc\n");
     former
 }
@@ -139,7 +142,7 @@ async fn objects_outlive_upgrade_rollback_and_uninstall() {
 
     site.done(&[&["upgrade", NAME, CHART], &usual[..]].concat()).await;
     assert_eq!((site.short_names().await, site.objects().await), (vec!["bbc".to_owned()], made.clone()));
-    assert!(site.image().await.ends_with(":0.1.0"));
+    assert!(site.image().await.ends_with(&format!(":{VERSION}")));
     // The instance belongs to the release now, and follows its values.
     let manifest = site.done(&["get", "manifest", NAME, "--namespace", NAME]).await;
     assert!(manifest.contains("kind: ClusterKmsInstance"), "{manifest}");

@@ -12,6 +12,7 @@
 //! - `plane` control planes: one for all tests, or one for a test alone; `rights` what the operator may do on them: what
 //!   the chart gives its ServiceAccount, whose token the operator has
 //! - `operator` the process under test, and its log
+//! - `pod` the same process as an image and a kubelet start it
 //! - `world` all of it together; `tenant` one namespace and what is done there; `objects` what is applied
 //! - `waiting` for something to become true, by watches; `report` what is printed when it doesn't; `settled` until
 //!   nothing is left to do
@@ -29,6 +30,7 @@ mod kstatus;
 mod objects;
 mod operator;
 mod plane;
+mod pod;
 mod reading;
 mod report;
 pub mod rights;
@@ -47,7 +49,9 @@ pub use self::{
     objects::{Connection, dynamic, merge},
     operator::Operator,
     plane::{Plane, install_crypto},
+    pod::entrypoint,
     reading::{Metrics, assert_condition, condition, conditions},
+    silence::gives_away,
     tenant::Tenant,
     waiting::in_time,
     world::{Builder, World, needed_by},

@@ -11,18 +11,31 @@ use std::{
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{PATIENCE, PAUSE, plane::Plane, plane::install_crypto};
+use super::{
+    PATIENCE, PAUSE,
+    plane::{Plane, install_crypto},
+    pod::Pod,
+};
 
 /// The operator of a world. A handle: clones mean the same process, which is killed with the last of them. Its log goes
 /// on over all its starts.
 #[derive(Clone)]
 pub struct Operator(Arc<Inner>);
 
+/// How the operator is started.
+#[derive(Clone)]
+pub enum Launch {
+    /// As a program on this machine, which finds the cluster by this kubeconfig.
+    Program(PathBuf),
+    /// As in a pod.
+    Pod(Pod),
+}
+
 struct Inner {
     // Dropped before the control plane, to which it still talks.
     process: Mutex<Option<Child>>,
     plane: Arc<Plane>,
-    kubeconfig: PathBuf,
+    launch: Launch,
     args: Vec<String>,
     envs: BTreeMap<String, String>,
     output: watch::Sender<Output>,
@@ -40,9 +53,9 @@ struct Output {
 
 impl Operator {
     /// One that isn't started yet.
-    pub fn new(plane: &Arc<Plane>, kubeconfig: PathBuf, args: Vec<String>, envs: BTreeMap<String, String>) -> Self {
+    pub fn new(plane: &Arc<Plane>, launch: Launch, args: Vec<String>, envs: BTreeMap<String, String>) -> Self {
         let (process, plane) = (Mutex::new(None), Arc::clone(plane));
-        Self(Arc::new(Inner { process, plane, kubeconfig, args, envs, output: watch::Sender::default() }))
+        Self(Arc::new(Inner { process, plane, launch, args, envs, output: watch::Sender::default() }))
     }
 
     /// Starts the process; it may end at once, or never get ready.
@@ -50,11 +63,19 @@ impl Operator {
         let mut process = self.process();
         assert!(process.is_none(), "the operator runs already");
         let undertaker = self.0.plane.control_plane.undertaker();
-        let mut command = undertaker.command(env!("CARGO_BIN_EXE_bitbucket-connection-operator"));
-        command.arg("run").args(&self.0.args).current_dir(self.0.plane.control_plane.dir());
+        let (program, before) = match &self.0.launch {
+            Launch::Program(_) => (env!("CARGO_BIN_EXE_bitbucket-connection-operator"), Vec::new()),
+            Launch::Pod(pod) => pod.entrypoint(),
+        };
+        let mut command = undertaker.command(program);
+        command.args(before).arg("run").args(&self.0.args).current_dir(self.0.plane.control_plane.dir());
         // Nothing of the developer's own environment.
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("KUBECONFIG", &self.0.kubeconfig).env("RUST_BACKTRACE", "1").envs(&self.0.envs);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("RUST_BACKTRACE", "1");
+        match &self.0.launch {
+            Launch::Program(kubeconfig) => command.env("KUBECONFIG", kubeconfig),
+            Launch::Pod(pod) => command.envs(pod.envs()),
+        };
+        command.envs(&self.0.envs);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = undertaker.spawn(&mut command).expect("a process");
         self.0.output.send_modify(|output| {

@@ -105,6 +105,8 @@ impl Metrics {
         };
         let lines = self.0.lines().filter(|line| !line.starts_with('#'));
         let values = lines.filter_map(|line| {
+            // What follows is an exemplar.
+            let line = line.split(" # {").next()?;
             // Label values may hold blanks; what follows the last brace or the name doesn't.
             let end = line.rfind('}').map_or_else(|| line.find(' '), |brace| Some(brace + 1))?;
             let value = line[end..].split_whitespace().next()?.parse::<f64>().ok()?;

@@ -42,6 +42,11 @@ impl Tenant {
     }
 }
 
+/// Whether a text gives a secret away, in whatever form.
+pub fn gives_away(text: &str, secret: &str) -> bool {
+    forms(secret).iter().any(|form| text.contains(form))
+}
+
 /// All texts of an object, one on each line, free of the escapes of a format.
 fn texts(value: &Value) -> String {
     match value {

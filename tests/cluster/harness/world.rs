@@ -10,7 +10,9 @@ use sim::{Bitbucket, Kms, Token};
 
 use super::{
     CLIENT_ID, CLIENT_SECRET, EMAIL, Operator, PATIENCE, PAUSE, PROJECT, SECRET, TOKEN,
+    operator::Launch,
     plane::Plane,
+    pod::Pod,
     rights,
     tenant::Tenant,
     writes::{self, Write},
@@ -39,9 +41,16 @@ pub struct Builder {
     args: Vec<String>,
     left_out: Vec<&'static str>,
     envs: BTreeMap<String, String>,
+    root: Option<PathBuf>,
 }
 
 impl Builder {
+    /// The operator runs in this root folder as in a pod, and not as a program of this machine.
+    pub fn in_root(mut self, root: PathBuf) -> Self {
+        self.root = Some(root);
+        self
+    }
+
     /// The operator isn't started; `world.operator.start()` does that.
     pub fn without_operator(mut self) -> Self {
         self.operator = false;
@@ -77,6 +86,10 @@ impl Builder {
         rights::make_namespace(&client, &home).await;
         let (user, token) = rights::grant(&client, &home, (!self.cluster_wide).then_some(namespace.as_str())).await;
         let kubeconfig = plane.control_plane.kubeconfig_with(&user, &token, &home).expect("a kubeconfig");
+        let launch = match &self.root {
+            None => Launch::Program(kubeconfig.clone()),
+            Some(root) => Launch::Pod(Pod::new(&plane, &home, &token, root)),
+        };
         let bitbucket = Bitbucket::start().await;
         bitbucket.add(Token::new(EMAIL, TOKEN).scopes(needed_by(&[UseCase::SecretScanning])));
         let kms = Kms::start(&bitbucket).await;
@@ -104,7 +117,7 @@ impl Builder {
         let mut args: Vec<String> = usual.into_iter().flatten().map(str::to_owned).collect();
         args.extend(self.args);
 
-        let operator = Operator::new(&plane, kubeconfig.clone(), args.clone(), self.envs.clone());
+        let operator = Operator::new(&plane, launch, args.clone(), self.envs.clone());
         let tenant = Tenant::new(namespace, client, self.cluster_wide, &bitbucket, &kms, &operator);
         if self.operator {
             operator.start().await;
@@ -126,7 +139,14 @@ impl World {
 
     /// [`World::start`] with differences.
     pub fn builder() -> Builder {
-        Builder { cluster_wide: false, operator: true, args: Vec::new(), left_out: Vec::new(), envs: BTreeMap::new() }
+        Builder {
+            cluster_wide: false,
+            operator: true,
+            args: Vec::new(),
+            left_out: Vec::new(),
+            envs: BTreeMap::new(),
+            root: None,
+        }
     }
 
     /// [`World::cluster_wide`] with differences.
@@ -166,14 +186,14 @@ impl World {
     /// Another replica, not started yet: of the same user, with the same arguments and these.
     pub fn replica<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Operator {
         let args = self.args.iter().cloned().chain(args.into_iter().map(Into::into)).collect();
-        Operator::new(&self.plane, self.kubeconfig.clone(), args, self.envs.clone())
+        Operator::new(&self.plane, Launch::Program(self.kubeconfig.clone()), args, self.envs.clone())
     }
 
     /// Another replica, not started yet: with the same arguments, and these variables in its environment.
     pub fn replica_with(&self, variables: &[(&str, &str)]) -> Operator {
         let mut envs = self.envs.clone();
         envs.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        Operator::new(&self.plane, self.kubeconfig.clone(), self.args.clone(), envs)
+        Operator::new(&self.plane, Launch::Program(self.kubeconfig.clone()), self.args.clone(), envs)
     }
 
     /// The same as a user of its own, with the same rights, so that its writes are told from those of the first. It comes
@@ -182,7 +202,7 @@ impl World {
         let namespace = (!self.is_cluster_wide()).then(|| self.namespace());
         let (user, token) = rights::grant_another(self.client(), self.home(), namespace).await;
         let kubeconfig = self.plane.control_plane.kubeconfig_with(&user, &token, self.home()).expect("a kubeconfig");
-        (Operator::new(&self.plane, kubeconfig, self.args.clone(), self.envs.clone()), user)
+        (Operator::new(&self.plane, Launch::Program(kubeconfig), self.args.clone(), self.envs.clone()), user)
     }
 
     /// Another namespace; an operator that sees one namespace doesn't see it.
