@@ -30,11 +30,15 @@ lint: ## check format and lints
 	@echo "== lints"
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
-crds: ## write crds/ anew after a change of the kinds
+crds: ## write the CRDs anew after a change of the kinds: crds/, and those in the chart
 	$(CARGO) run --quiet --bin $(BIN) -- crds --output-dir crds
+	$(CARGO) run --quiet --bin $(BIN) -- crds --output-dir charts/$(BIN)/files/crds
 
 docs: ## write the generated pages anew: all messages, docs/conditions.md, docs/metrics.md (read the difference)
 	UPDATE_DOCS=1 $(CARGO) test --quiet --lib words
+
+chart: ## write the chart's README.md and deploy/ anew after a change of the chart (builds helm where none is found: minutes, once)
+	UPDATE_DOCS=1 $(CARGO) test --quiet --test cluster -- chart::generated
 
 deny: ## check licenses, duplicates and sources of all dependencies (installs cargo-deny where it is not there)
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
@@ -53,4 +57,4 @@ controlplane: ## find or build the control plane that the cluster tests need
 tools: ## find or unpack Prometheus and promtool for the tests of alerts and dashboard (Debian; skipped elsewhere)
 	@tests/observability/install-tools.sh
 
-.PHONY: help demo test test-all simulate lint crds docs deny image image-test controlplane tools
+.PHONY: help demo test test-all simulate lint crds docs chart deny image image-test controlplane tools

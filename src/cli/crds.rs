@@ -105,13 +105,26 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_crds_is_up_to_date() {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
-        for file in files() {
-            let kept = std::fs::read_to_string(dir.join(&file.name)).unwrap_or_default();
-            assert!(kept == format!("{HEADER}{}", file.yaml), "crds/{} is stale; run `make crds`", file.name);
+    fn the_folders_with_crds_are_up_to_date() {
+        for folder in ["crds", "charts/bitbucket-connection-operator/files/crds"] {
+            let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+            for file in files() {
+                let kept = std::fs::read_to_string(dir.join(&file.name)).unwrap_or_default();
+                assert!(kept == format!("{HEADER}{}", file.yaml), "{folder}/{} is stale; run `make crds`", file.name);
+            }
+            let kept = std::fs::read_dir(&dir).expect("the folder").map(|entry| entry.expect("a file").file_name());
+            let kept = kept.filter(|name| name != "kustomization.yaml").count();
+            assert_eq!(kept, files().len(), "{folder} holds files of kinds that are gone; delete them");
         }
-        let kept = std::fs::read_dir(&dir).expect("the folder crds").count();
-        assert_eq!(kept, files().len(), "crds/ holds files of kinds that are gone; delete them");
+    }
+
+    #[test]
+    fn kustomize_finds_all_of_them() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds/kustomization.yaml");
+        let kustomization = std::fs::read_to_string(path).expect("crds/kustomization.yaml");
+        for file in files() {
+            let name = file.name;
+            assert!(kustomization.contains(&format!("  - {name}\n")), "add {name} to crds/kustomization.yaml");
+        }
     }
 }

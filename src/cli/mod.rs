@@ -173,7 +173,7 @@ fn refuse(error: clap::Error) -> ! {
 }
 
 /// The parser. `--help` doesn't show the values of environment variables: it reads the same everywhere.
-fn command() -> Command {
+pub fn command() -> Command {
     Cli::command().mut_subcommand("run", |run| run.mut_args(|arg| arg.hide_env_values(true)))
 }
 

@@ -195,7 +195,8 @@ async fn a_token_of_a_service_account_is_minted_for_each_login() {
     assert!(message.contains("may not mint tokens for ServiceAccount login in namespace"), "{message}");
     let connection = world.not_ready("payments", "KmsInstanceNotReady").await;
     assert!(condition(&connection, "Ready").2.contains(&message));
-    assert!(message.contains(world.user()), "{message}");
+    let account = world.user().strip_prefix("system:serviceaccount:").expect("a ServiceAccount");
+    assert!(message.contains(&format!("--serviceaccount={account}")), "{message}");
     run(&world, message.split_once(": ").expect("commands").1).await;
 
     // There is no such ServiceAccount, which may still come.

@@ -10,7 +10,7 @@ use kube::{
 use serde_json::{Value, json};
 use sim::{Fault, Match, Operation};
 
-use crate::harness::{EMAIL, Metrics, Operator, PAUSE, SECRET, TOKEN, World, Write, condition, in_time};
+use crate::harness::{EMAIL, Metrics, Operator, PAUSE, SECRET, TOKEN, World, Write, condition, in_time, rights};
 
 const NEXT_TOKEN: &str = "ATATT3xFfGF0-canary-of-the-next-token";
 
@@ -42,9 +42,8 @@ impl Two {
 
     async fn start_in(cluster_wide: bool, times: [&str; 3]) -> Self {
         let builder = if cluster_wide { World::cluster_wide_builder() } else { World::builder() };
-        let lease = format!("lease-{}", uuid::Uuid::new_v4().simple());
-        let name = format!("--leader-elect-resource-name={lease}");
-        let args = ["--leader-elect", &name].into_iter().chain(times);
+        let lease = rights::NAME.to_owned();
+        let args = ["--leader-elect"].into_iter().chain(times);
         let world = builder.args(args).without_operator().start().await;
         let (second, user) = world.replica_apart().await;
         let two = Self { world, second, user, lease };
@@ -68,7 +67,7 @@ impl Two {
     }
 
     fn leases(&self) -> Api<Lease> {
-        Api::namespaced(self.world.client().clone(), "default")
+        Api::namespaced(self.world.client().clone(), self.world.home())
     }
 
     /// Changes the Lease by hand.
@@ -284,7 +283,7 @@ async fn an_api_server_that_restarts_changes_no_leader_and_events_tell_of_each()
     );
     assert_eq!(work(two.world.api_writes_of(&two.user)), []);
 
-    let events: Api<Event> = Api::namespaced(two.world.client().clone(), "default");
+    let events: Api<Event> = Api::namespaced(two.world.client().clone(), two.world.home());
     two.world.operator.terminate().await;
     two.second.says(&["leading", &two.lease]).await;
     let told = async {
@@ -332,8 +331,8 @@ async fn without_rights_on_the_lease_nobody_is_ready() {
     let two = Two::start(LONG).await;
     two.second.kill().await;
     two.world.operator.terminate().await;
-    let bindings: Api<RoleBinding> = Api::namespaced(two.world.client().clone(), "default");
-    let name = format!("{}-bitbucket-connection-operator-leases", two.world.user());
+    let bindings: Api<RoleBinding> = Api::namespaced(two.world.client().clone(), two.world.home());
+    let name = format!("{}-leases", rights::NAME);
     let binding = bindings.get(&name).await.expect("the operator's rights");
     bindings.delete(&name, &DeleteParams::default()).await.expect("rights that can be taken");
     two.world.operator.spawn();

@@ -5,6 +5,7 @@
 
 mod adoption;
 mod attacks;
+mod chart;
 mod crash;
 mod credentials;
 mod deletion;

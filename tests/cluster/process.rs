@@ -24,7 +24,7 @@ async fn it_is_ready_once_it_sees_the_cluster() {
     let world = World::builder().without_operator().start().await;
     // Without rights it lives, but sees nothing.
     let bindings: Api<RoleBinding> = Api::namespaced(world.client().clone(), world.namespace());
-    let name = format!("{}-bitbucket-connection-operator", world.user());
+    let name = "bitbucket-connection-operator".to_owned();
     let binding = bindings.get(&name).await.expect("the operator's rights");
     bindings.delete(&name, &DeleteParams::default()).await.expect("rights that can be taken");
     world.operator.spawn();

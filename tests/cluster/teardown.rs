@@ -10,8 +10,8 @@ use serde_json::json;
 use sim::{Authority, Kms};
 
 use crate::harness::{
-    CLIENT_ID, CLIENT_SECRET, EMAIL, Kstatus, PROJECT, SECRET, TOKEN, Tenant, World, assert_condition, condition,
-    kstatus,
+    CLIENT_ID, CLIENT_SECRET, EMAIL, Kstatus, PROJECT, SECRET, TOKEN, Tenant, World, assert_condition, chart,
+    condition, kstatus, rights,
 };
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -152,23 +152,48 @@ async fn credentials_that_went_with_the_session_leave_a_way_out() {
     staying.until_namespace_gone().await;
 }
 
+/// What the chart adds with `rbac.finishDeletedNamespaces`: rights that don't go with the namespace, and see no Secret.
+async fn let_finish(world: &World) {
+    let values = ["watchNamespaces={team-a}", "ownerId=a", "rbac.finishDeletedNamespaces=true"];
+    let values: Vec<&str> = values.iter().flat_map(|value| ["--set", value]).collect();
+    let mut rendered = chart::objects(&values).await;
+    rendered.retain(|object| object["kind"].as_str().is_some_and(|kind| kind.starts_with("ClusterRole")));
+    let rendered = rights::moved(rendered, world.home(), Some(world.namespace()));
+    assert_eq!(rendered.len(), 2, "a role and its binding");
+    for mut object in rendered {
+        // Other tests may do the same, on the same API server.
+        object["metadata"]["name"] = json!(format!("finish-{}", world.namespace()));
+        if object["roleRef"].is_object() {
+            object["roleRef"]["name"] = object["metadata"]["name"].clone();
+        }
+        world.apply(object).await;
+    }
+}
+
+/// The namespace's end, beginning with the operator's rights: what the namespace controller does too, at a moment that is
+/// not ours to choose.
+async fn delete_rights_first(world: &World) {
+    world.delete_object::<RoleBinding>(rights::NAME).await;
+    world.delete_namespace().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rights_that_went_with_the_namespace_may_be_given_back() {
     let world = World::start().await;
     world.ready_connection("payments").await;
-    // What the namespace controller does too, at a moment that is not ours to choose.
-    let role = "bitbucket-connection-operator";
-    world.delete_object::<RoleBinding>(&format!("{}-{role}", world.user())).await;
-    world.delete_namespace().await;
+    delete_rights_first(&world).await;
     world.operator.says(&["is tried again", "is forbidden"]).await;
-    let group = "rbac.authorization.k8s.io";
-    world
-        .apply(json!({
-            "apiVersion": format!("{group}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": world.user()},
-            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
-            "subjects": [{"apiGroup": group, "kind": "User", "name": world.user()}],
-        }))
-        .await;
+    let_finish(&world).await;
+    world.until_namespace_gone().await;
+    assert_eq!(world.kms.connections(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_that_outlive_the_namespace_need_nobody() {
+    let world = World::start().await;
+    let_finish(&world).await;
+    world.ready_connection("payments").await;
+    delete_rights_first(&world).await;
     world.until_namespace_gone().await;
     assert_eq!(world.kms.connections(), []);
 }

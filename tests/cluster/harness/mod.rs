@@ -9,13 +9,15 @@
 //! assert_eq!(world.kms.writes(), 1);
 //! ```
 //!
-//! - `plane` control planes: one for all tests, or one for a test alone; `rights` what the operator may do on them
+//! - `plane` control planes: one for all tests, or one for a test alone; `rights` what the operator may do on them: what
+//!   the chart gives its ServiceAccount, whose token the operator has
 //! - `operator` the process under test, and its log
 //! - `pod` the same process as an image and a kubelet start it
 //! - `world` all of it together; `tenant` one namespace and what is done there; `objects` what is applied
 //! - `waiting` for something to become true, by watches; `report` what is printed when it doesn't; `settled` until
 //!   nothing is left to do
 //! - `reading` conditions, events, metrics; `kstatus`, what GitOps tools make of an object; `writes` of the operator
+//! - `chart` renders the Helm chart
 //! - `silence` finds secrets where none may be
 //!
 //! Everything waits with an end, [`PATIENCE`], and a failure prints all there is to see.
@@ -23,6 +25,7 @@
 // Each test uses what it needs, and no build of this crate holds all tests at all times.
 #![allow(dead_code, reason = "words for tests to come")]
 
+pub mod chart;
 mod kstatus;
 mod objects;
 mod operator;
@@ -30,7 +33,7 @@ mod plane;
 mod pod;
 mod reading;
 mod report;
-mod rights;
+pub mod rights;
 mod settled;
 mod silence;
 mod tenant;

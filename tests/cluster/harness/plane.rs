@@ -21,7 +21,7 @@ static SHARED: OnceCell<Arc<Plane>> = OnceCell::const_new();
 /// A control plane takes a core for itself while it starts: those of single tests come one after the other.
 static OWN: Semaphore = Semaphore::const_new(1);
 
-/// A control plane that knows our kinds.
+/// A control plane that knows our kinds, unless it was started bare.
 pub struct Plane {
     pub control_plane: ControlPlane,
     /// Given back once the control plane is gone: fields are dropped in their order.
@@ -31,13 +31,19 @@ pub struct Plane {
 impl Plane {
     /// The one that all tests share.
     pub async fn shared() -> Arc<Self> {
-        Arc::clone(SHARED.get_or_init(|| async { Arc::new(Self::start(None).await) }).await)
+        Arc::clone(SHARED.get_or_init(|| async { Arc::new(Self::start(None).await.with_kinds().await) }).await)
     }
 
     /// One for a single test, which ends with it.
     pub async fn own() -> Arc<Self> {
         let permit = OWN.acquire().await.expect("a semaphore that nobody closes");
-        Arc::new(Self::start(Some(permit)).await)
+        Arc::new(Self::start(Some(permit)).await.with_kinds().await)
+    }
+
+    /// One for a single test that doesn't know our kinds yet.
+    pub async fn bare() -> Self {
+        let permit = OWN.acquire().await.expect("a semaphore that nobody closes");
+        Self::start(Some(permit)).await
     }
 
     async fn start(permit: Option<SemaphorePermit<'static>>) -> Self {
@@ -46,9 +52,12 @@ impl Plane {
         let programs = programs.unwrap_or_else(|error| panic!("no control plane: {error}"));
         let control_plane = ControlPlane::start_audited(&programs).await;
         let control_plane = control_plane.unwrap_or_else(|error| panic!("no control plane: {error}"));
-        let plane = Self { control_plane, _permit: permit };
-        plane.install_kinds().await;
-        plane
+        Self { control_plane, _permit: permit }
+    }
+
+    async fn with_kinds(self) -> Self {
+        self.install_kinds().await;
+        self
     }
 
     /// A client as admin. It belongs to the runtime of the test that asks: clients are not shared.

@@ -7,17 +7,8 @@ use std::{
     process::Command,
 };
 
-use k8s_openapi::api::{
-    authentication::v1::{TokenRequest, TokenRequestSpec},
-    core::v1::ServiceAccount,
-};
-use kube::{Api, Client, api::PostParams};
-use serde_json::json;
+use super::{plane::Plane, rights::NAME};
 
-use super::plane::Plane;
-
-/// The ServiceAccount's name, as the chart has it.
-const NAME: &str = "bitbucket-connection-operator";
 /// Where a kubelet puts the token, the cluster's CA and the namespace.
 const MOUNT: &str = "var/run/secrets/kubernetes.io/serviceaccount";
 
@@ -29,13 +20,13 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// Gives a root folder, which belongs to this test, all that a pod of this namespace has.
-    pub async fn new(plane: &Plane, client: &Client, namespace: &str, root: &Path) -> Self {
+    /// Gives a root folder, which belongs to this test, all that a pod of this namespace has, with this token.
+    pub fn new(plane: &Plane, namespace: &str, token: &str, root: &Path) -> Self {
         let mount = root.join(MOUNT);
         fs::create_dir_all(&mount).expect("a folder for the ServiceAccount");
         let put =
             |name: &str, content: &str| fs::write(mount.join(name), content).expect("a file of the ServiceAccount");
-        put("token", &token(client, namespace).await);
+        put("token", token);
         put("namespace", namespace);
         let certificates = plane.control_plane.dir().join("certificates/apiserver.crt");
         put("ca.crt", &fs::read_to_string(certificates).expect("the API server's certificate"));
@@ -46,11 +37,6 @@ impl Pod {
         let (host, port) = server.trim_start_matches("https://").rsplit_once(':').expect("host and port");
         let envs = vec![("KUBERNETES_SERVICE_HOST", host.to_owned()), ("KUBERNETES_SERVICE_PORT", port.to_owned())];
         Self { root: root.to_owned(), envs }
-    }
-
-    /// The user that the ServiceAccount is for the API server.
-    pub fn user(namespace: &str) -> String {
-        format!("system:serviceaccount:{namespace}:{NAME}")
     }
 
     /// Variables that a container of the pod has.
@@ -80,15 +66,4 @@ pub fn entrypoint(root: &Path) -> (&'static str, Vec<String>) {
 fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output().expect("a user");
     id.stdout.trim_ascii() == b"0"
-}
-
-/// A token of a new ServiceAccount.
-async fn token(client: &Client, namespace: &str) -> String {
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
-    let account = serde_json::from_value(json!({"metadata": {"name": NAME}})).expect("a ServiceAccount");
-    accounts.create(&PostParams::default(), &account).await.expect("a new ServiceAccount");
-    let spec = TokenRequestSpec { expiration_seconds: Some(3_600), ..TokenRequestSpec::default() };
-    let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
-    let answer = accounts.create_token_request(NAME, &PostParams::default(), &request).await;
-    answer.expect("a token").status.and_then(|status| status.token).expect("a token")
 }

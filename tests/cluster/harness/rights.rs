@@ -1,56 +1,110 @@
-//! What the operator may do, and nothing beyond: a missing right shows up as a failing test.
+//! What the operator may do: the chart's roles, and nothing beyond. A missing right shows up as a failing test.
+
+use std::path::Path;
 
 use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
     authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
-    core::v1::Namespace,
+    core::v1::{Namespace, ServiceAccount},
 };
 use kube::{
     Api, Client,
-    api::{Patch, PatchParams, PostParams},
+    api::{DynamicObject, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 
-use super::{PATIENCE, PAUSE, dynamic};
+use super::{PATIENCE, PAUSE, chart, dynamic};
 
-const ROLE: &str = "bitbucket-connection-operator";
-const LEASES: &str = "bitbucket-connection-operator-leases";
+/// The name of the chart's objects, and of the namespace that `deploy/` is rendered for.
+pub const NAME: &str = "bitbucket-connection-operator";
+/// The namespace that `deploy/namespaced` serves.
+const SERVED: &str = "team-a";
+/// Tests don't take longer, and the API server gives no token for less than ten minutes.
+const TOKEN_LIFE: i64 = 6 * 3600;
 
-/// Lets a user be the operator of one namespace, or of all.
-pub async fn grant(client: &Client, user: &str, namespace: Option<&str>) {
-    let kinds = ["bitbucketconnections", "kmsinstances", "clusterkmsinstances"];
-    let of_kinds = |part: &str| kinds.map(|kind| format!("{kind}/{part}"));
-    let role = |name: &str, rules: Value| {
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules,
-        })
-    };
-    let group = bitbucket_connection_operator::api::GROUP;
-    let rules = json!([
-        {"apiGroups": [""], "resources": ["secrets", "configmaps", "namespaces"], "verbs": ["get", "list", "watch"]},
-        {"apiGroups": [group], "resources": kinds, "verbs": ["get", "list", "watch", "patch", "update"]},
-        {"apiGroups": [group], "resources": of_kinds("status"), "verbs": ["get", "patch", "update"]},
-        {"apiGroups": [group], "resources": of_kinds("finalizers"), "verbs": ["update"]},
-        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
-    ]);
-    let leases = json!([
-        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]},
-    ]);
-    let bind = |role: &str, namespace: Option<&str>| {
-        let kind = if namespace.is_some() { "RoleBinding" } else { "ClusterRoleBinding" };
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind,
-            "metadata": {"name": format!("{user}-{role}"), "namespace": namespace},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
-        })
-    };
-    for object in [role(ROLE, rules), role(LEASES, leases), bind(ROLE, namespace), bind(LEASES, Some("default"))] {
-        let (api, object) = dynamic(client, None, object);
-        let name = object.metadata.name.clone().unwrap_or_default();
-        let applied = api.patch(&name, &PatchParams::apply("tests").force(), &Patch::Apply(&object)).await;
-        applied.unwrap_or_else(|error| panic!("cannot apply {name}: {error}"));
+/// Lets a ServiceAccount be the operator of one namespace, or of all; returns the user that it is, and its token.
+pub async fn grant(client: &Client, home: &str, namespace: Option<&str>) -> (String, String) {
+    for object in of_chart(home, namespace) {
+        apply(client, object).await;
     }
-    granted(client, user, namespace).await;
+    let user = format!("system:serviceaccount:{home}:{NAME}");
+    granted(client, &user, namespace).await;
+    (user, token(client, home, NAME).await)
+}
+
+/// Another ServiceAccount with the same rights, as a second replica that can be told from the first.
+pub async fn grant_another(client: &Client, home: &str, namespace: Option<&str>) -> (String, String) {
+    let name = format!("{NAME}-second");
+    for mut object in of_chart(home, namespace) {
+        if object["kind"] == "ServiceAccount" {
+            object["metadata"]["name"] = json!(name);
+        } else if object["subjects"].is_array() {
+            let binding = object["metadata"]["name"].as_str().unwrap_or_default();
+            object["metadata"]["name"] = json!(format!("{binding}-second"));
+            object["subjects"][0]["name"] = json!(name);
+        } else {
+            continue;
+        }
+        apply(client, object).await;
+    }
+    let user = format!("system:serviceaccount:{home}:{name}");
+    granted(client, &user, namespace).await;
+    (user, token(client, home, &name).await)
+}
+
+/// The ServiceAccount and the roles of the operator, as the chart renders them.
+pub fn of_chart(home: &str, namespace: Option<&str>) -> Vec<Value> {
+    let mode = if namespace.is_some() { "namespaced" } else { "cluster-wide" };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(mode).join("operator.yaml");
+    let rendered = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    moved(serde_saphyr::from_multiple(&rendered).expect("YAML of the chart"), home, namespace)
+}
+
+/// Of rendered objects the ServiceAccount and the roles of the operator, for other namespaces than those that they were
+/// rendered for.
+pub fn moved(mut objects: Vec<Value>, home: &str, namespace: Option<&str>) -> Vec<Value> {
+    let kinds = ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
+    objects.retain(|object| kinds.iter().any(|kind| object["kind"] == *kind) && !is_for_people(object));
+    for object in &mut objects {
+        if let Some(place) = object["metadata"].get_mut("namespace") {
+            move_to(place, home, namespace);
+        }
+        for subject in object.get_mut("subjects").and_then(Value::as_array_mut).into_iter().flatten() {
+            move_to(&mut subject["namespace"], home, namespace);
+        }
+    }
+    objects
+}
+
+/// Roles that people get by those of the cluster.
+fn is_for_people(object: &Value) -> bool {
+    let labels = object["metadata"]["labels"].as_object();
+    labels.is_some_and(|labels| labels.keys().any(|label| label.contains("/aggregate-to-")))
+}
+
+fn move_to(namespace: &mut Value, home: &str, served: Option<&str>) {
+    if *namespace == NAME {
+        *namespace = json!(home);
+    } else if *namespace == SERVED {
+        *namespace = json!(served);
+    }
+}
+
+/// Applies an object that says its namespace, if it has one.
+pub async fn apply(client: &Client, object: Value) -> DynamicObject {
+    let (api, object) = dynamic(client, None, object);
+    let name = object.metadata.name.clone().unwrap_or_default();
+    let applied = api.patch(&name, &PatchParams::apply("tests").force(), &Patch::Apply(&object)).await;
+    applied.unwrap_or_else(|error| panic!("cannot apply {name}: {error}"))
+}
+
+/// A token such as the operator's pod gets.
+async fn token(client: &Client, home: &str, account: &str) -> String {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), home);
+    let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_LIFE), ..TokenRequestSpec::default() };
+    let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
+    let minted = accounts.create_token_request(account, &PostParams::default(), &request).await.expect("a token");
+    minted.status.and_then(|status| status.token).expect("a token")
 }
 
 /// Asks until the API server has taken note of the grant, a moment after it was made; nothing else tells when.
@@ -90,24 +144,14 @@ pub async fn make_namespace(client: &Client, name: &str) {
     made.unwrap_or_else(|error| panic!("cannot make the namespace {name}: {error}"));
 }
 
-/// Lets a user mint tokens for one ServiceAccount, and for no other.
-pub async fn let_mint(client: &Client, user: &str, namespace: &str, service_account: &str) {
-    let group = "rbac.authorization.k8s.io";
-    let rules = json!([{
-        "apiGroups": [""], "resources": ["serviceaccounts/token"], "resourceNames": [service_account], "verbs": ["create"],
-    }]);
-    let metadata = json!({"name": format!("mint-{service_account}"), "namespace": namespace});
-    let api_version = format!("{group}/v1");
-    let role = json!({"apiVersion": api_version, "kind": "Role", "metadata": metadata, "rules": rules});
-    let binding = json!({
-        "apiVersion": api_version, "kind": "RoleBinding", "metadata": metadata,
-        "roleRef": {"apiGroup": group, "kind": "Role", "name": format!("mint-{service_account}")},
-        "subjects": [{"apiGroup": group, "kind": "User", "name": user}],
-    });
-    for object in [role, binding] {
-        let (api, object) = dynamic(client, Some(namespace), object);
-        let name = object.metadata.name.clone().unwrap_or_default();
-        let applied = api.patch(&name, &PatchParams::apply("tests").force(), &Patch::Apply(&object)).await;
-        applied.unwrap_or_else(|error| panic!("cannot apply {name}: {error}"));
+/// Lets the operator mint tokens for one ServiceAccount, and for no other, as the chart does.
+pub async fn let_mint(client: &Client, home: &str, namespace: &str, service_account: &str) {
+    let item = "serviceAccountTokens[0]";
+    let values = format!("{item}.namespace={namespace},{item}.names[0]={service_account}");
+    let mut rendered = chart::objects(&["--set", &values]).await;
+    rendered.retain(|object| object["metadata"]["name"].as_str().is_some_and(|name| name.ends_with("-tokens")));
+    assert_eq!(rendered.len(), 2, "a role and its binding");
+    for object in moved(rendered, home, Some(namespace)) {
+        apply(client, object).await;
     }
 }

@@ -29,6 +29,7 @@ pub struct World {
     pub operator: Operator,
     plane: Arc<Plane>,
     user: String,
+    kubeconfig: PathBuf,
     args: Vec<String>,
     envs: BTreeMap<String, String>,
 }
@@ -80,14 +81,14 @@ impl Builder {
         let client = plane.client().await;
         let namespace = format!("t-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
         rights::make_namespace(&client, &namespace).await;
-        let user = match &self.root {
-            None => format!("operator-of-{namespace}"),
-            Some(_) => Pod::user(&namespace),
-        };
-        rights::grant(&client, &user, (!self.cluster_wide).then_some(namespace.as_str())).await;
+        // Where the operator lives; no namespace that it serves.
+        let home = namespace.replacen("t-", "o-", 1);
+        rights::make_namespace(&client, &home).await;
+        let (user, token) = rights::grant(&client, &home, (!self.cluster_wide).then_some(namespace.as_str())).await;
+        let kubeconfig = plane.control_plane.kubeconfig_with(&user, &token, &home).expect("a kubeconfig");
         let launch = match &self.root {
-            None => Launch::Program(plane.control_plane.kubeconfig_for(&user).expect("a kubeconfig")),
-            Some(root) => Launch::Pod(Pod::new(&plane, &client, &namespace, root).await),
+            None => Launch::Program(kubeconfig.clone()),
+            Some(root) => Launch::Pod(Pod::new(&plane, &home, &token, root)),
         };
         let bitbucket = Bitbucket::start().await;
         bitbucket.add(Token::new(EMAIL, TOKEN).scopes(needed_by(&[UseCase::SecretScanning])));
@@ -121,7 +122,7 @@ impl Builder {
         if self.operator {
             operator.start().await;
         }
-        World { tenant, bitbucket, kms, operator, plane, user, args, envs: self.envs }
+        World { tenant, bitbucket, kms, operator, plane, user, kubeconfig, args, envs: self.envs }
     }
 }
 
@@ -184,18 +185,23 @@ impl World {
 
     /// Another replica, not started yet: of the same user, with the same arguments and these.
     pub fn replica<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Operator {
-        let kubeconfig = self.plane.control_plane.kubeconfig_for(&self.user).expect("a kubeconfig");
         let args = self.args.iter().cloned().chain(args.into_iter().map(Into::into)).collect();
-        Operator::new(&self.plane, Launch::Program(kubeconfig), args, self.envs.clone())
+        Operator::new(&self.plane, Launch::Program(self.kubeconfig.clone()), args, self.envs.clone())
+    }
+
+    /// Another replica, not started yet: with the same arguments, and these variables in its environment.
+    pub fn replica_with(&self, variables: &[(&str, &str)]) -> Operator {
+        let mut envs = self.envs.clone();
+        envs.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Operator::new(&self.plane, Launch::Program(self.kubeconfig.clone()), self.args.clone(), envs)
     }
 
     /// The same as a user of its own, with the same rights, so that its writes are told from those of the first. It comes
     /// with the user's name.
     pub async fn replica_apart(&self) -> (Operator, String) {
-        let user = format!("{}-{}", self.user, uuid::Uuid::new_v4().simple());
         let namespace = (!self.is_cluster_wide()).then(|| self.namespace());
-        rights::grant(self.client(), &user, namespace).await;
-        let kubeconfig = self.plane.control_plane.kubeconfig_for(&user).expect("a kubeconfig");
+        let (user, token) = rights::grant_another(self.client(), self.home(), namespace).await;
+        let kubeconfig = self.plane.control_plane.kubeconfig_with(&user, &token, self.home()).expect("a kubeconfig");
         (Operator::new(&self.plane, Launch::Program(kubeconfig), self.args.clone(), self.envs.clone()), user)
     }
 
@@ -238,7 +244,7 @@ impl World {
 
     /// Lets the operator mint tokens for a ServiceAccount of the first namespace, and for no other.
     pub async fn let_mint(&self, service_account: &str) {
-        rights::let_mint(self.client(), &self.user, self.namespace(), service_account).await;
+        rights::let_mint(self.client(), self.home(), self.namespace(), service_account).await;
     }
 
     /// The control plane: kubectl, restarts, outages (only of an own one, as others use the shared one too).
@@ -246,9 +252,30 @@ impl World {
         &self.plane
     }
 
-    /// The user that the operator is, for more or fewer rights.
+    /// The user that the operator is, `system:serviceaccount:<namespace>:<name>`, for more or fewer rights.
     pub fn user(&self) -> &str {
         &self.user
+    }
+
+    /// The namespace that the operator lives in.
+    pub fn home(&self) -> &str {
+        self.user.split(':').nth(2).unwrap_or_default()
+    }
+
+    /// Waits until a request of the operator is refused for want of this right, such as `list` and `secrets`, where it
+    /// is bound to a namespace in that.
+    pub async fn until_refused(&self, verb: &str, resource: &str, namespace: Option<&str>) {
+        let refused = async {
+            let is_meant = |request: &Write| {
+                let here = namespace.is_none_or(|namespace| request.namespace == namespace);
+                request.verb == verb && request.resource == resource && here
+            };
+            while !writes::refused(&self.plane.control_plane.audit_log(), &self.user).iter().any(is_meant) {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        let refused = tokio::time::timeout(PATIENCE, refused).await;
+        refused.unwrap_or_else(|_| panic!("nobody misses the right to {verb} {resource}\n{}", self.operator.tail()));
     }
 }
 

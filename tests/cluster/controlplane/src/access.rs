@@ -81,13 +81,26 @@ impl Access {
         Ok(path)
     }
 
-    /// JSON is YAML. The two users with tokens use them; anybody else is impersonated by the admin.
+    /// A kubeconfig of somebody who has a token from elsewhere, such as a ServiceAccount's.
+    pub(crate) fn kubeconfig_with(&self, user: &str, token: &str, namespace: &str) -> Result<PathBuf, Error> {
+        let path = self.path_for(user);
+        let kubeconfig = format!("{:#}\n", self.kubeconfig_of(user, &json!({ "token": token }), namespace));
+        fs::write(&path, kubeconfig).map_err(cannot(format!("write {}", path.display())))?;
+        Ok(path)
+    }
+
+    /// The two users with tokens use them; anybody else is impersonated by the admin.
     fn kubeconfig(&self, user: &str) -> Value {
         let credentials = match user {
             ADMIN => json!({ "token": self.admin_token }),
             TENANT => json!({ "token": self.tenant_token }),
             _ => json!({ "token": self.admin_token, "as": user }),
         };
+        self.kubeconfig_of(user, &credentials, "default")
+    }
+
+    /// JSON is YAML.
+    fn kubeconfig_of(&self, user: &str, credentials: &Value, namespace: &str) -> Value {
         json!({
             "apiVersion": "v1",
             "kind": "Config",
@@ -97,7 +110,7 @@ impl Access {
             }}],
             "users": [{ "name": user, "user": credentials }],
             "contexts": [{ "name": "controlplane", "context": {
-                "cluster": "controlplane", "user": user, "namespace": "default",
+                "cluster": "controlplane", "user": user, "namespace": namespace,
             }}],
             "current-context": "controlplane",
         })

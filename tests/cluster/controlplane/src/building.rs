@@ -8,32 +8,43 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, cannot, tail};
-use crate::programs::{Cache, Program, go_version, is_executable, kubernetes_version, parse_version, version_of};
+use crate::programs::{Cache, is_executable, parse_version, version_of};
 use crate::progress::Progress;
 use crate::undertaker::Undertaker;
-
-/// The folder with go.mod and go.sum.
-const MODULE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// How often the build is looked at, and reported.
 const TICK: Duration = Duration::from_millis(500);
 
-impl Program {
-    /// The Go package of the program, and the name of the file that `go build` makes of it.
-    fn source(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Etcd => ("go.etcd.io/etcd/server/v3", "server"),
-            Self::ApiServer => ("k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver"),
-            Self::ControllerManager => ("k8s.io/kubernetes/cmd/kube-controller-manager", "kube-controller-manager"),
-            Self::Kubectl => ("k8s.io/kubernetes/cmd/kubectl", "kubectl"),
-        }
-    }
+/// A Go module without code of its own: its tools are what can be built.
+pub(crate) struct Module {
+    /// The folder with go.mod and go.sum.
+    pub dir: &'static str,
+    /// The oldest Go that it accepts, such as "1.26.0".
+    pub go: &'static str,
+    /// What the linker is told.
+    pub ldflags: String,
+    /// How long all of it takes, for people.
+    pub takes: &'static str,
+    /// What somebody can do who doesn't want to build, as the end of "… or …".
+    pub instead: &'static str,
+}
+
+/// One tool of a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tool {
+    /// The name of its file in the cache.
+    pub name: &'static str,
+    /// Its Go package.
+    pub package: &'static str,
+    /// The name of the file that `go build` makes of it.
+    pub built_as: &'static str,
 }
 
 /// Builds those of `wanted` that the cache lacks.
 pub(crate) async fn build_missing(
+    module: &Module,
     cache: &Cache,
-    wanted: &[Program],
+    wanted: &[Tool],
     progress: &mut impl FnMut(Progress),
 ) -> Result<(), Error> {
     if lacking(cache, wanted).is_empty() {
@@ -47,7 +58,7 @@ pub(crate) async fn build_missing(
     if missing.is_empty() {
         return Ok(());
     }
-    check_go(&names(&missing)).await?;
+    check_go(module, &names(&missing)).await?;
 
     let building = cache.sibling("building");
     let moving = || cannot(format!("move the programs into {}", dir.display()));
@@ -57,26 +68,27 @@ pub(crate) async fn build_missing(
     }
     fs::create_dir(&building).map_err(preparing())?;
     progress(Progress::Note(format!(
-        "Building {} {} from source, once: this takes about 10 minutes on 2 cores",
+        "Building {} {} from source, once: this takes {} on 2 cores",
         names(&missing),
-        kubernetes_version()
+        cache.version(),
+        module.takes,
     )));
     let started = Instant::now();
-    go_build(&missing, &building, progress).await?;
-    for program in &missing {
-        fs::rename(building.join(program.source().1), cache.path(*program)).map_err(moving())?;
+    go_build(module, &missing, &building, progress).await?;
+    for tool in &missing {
+        fs::rename(building.join(tool.built_as), cache.path(tool.name)).map_err(moving())?;
     }
     fs::remove_dir_all(&building).map_err(moving())?;
     progress(Progress::Note(format!("Built {} in {} s", names(&missing), started.elapsed().as_secs())));
     Ok(())
 }
 
-fn lacking(cache: &Cache, wanted: &[Program]) -> Vec<Program> {
-    wanted.iter().copied().filter(|program| !is_executable(&cache.path(*program))).collect()
+fn lacking(cache: &Cache, wanted: &[Tool]) -> Vec<Tool> {
+    wanted.iter().copied().filter(|tool| !is_executable(&cache.path(tool.name))).collect()
 }
 
-fn names(programs: &[Program]) -> String {
-    programs.iter().map(|program| program.name()).collect::<Vec<_>>().join(", ")
+fn names(tools: &[Tool]) -> String {
+    tools.iter().map(|tool| tool.name).collect::<Vec<_>>().join(", ")
 }
 
 /// Waits until no other process builds. The lock ends with the file, also when this process is killed.
@@ -89,7 +101,7 @@ async fn lock(path: &Path, progress: &mut impl FnMut(Progress)) -> Result<File, 
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) => {
                 progress(Progress::Working {
-                    what: "waiting for another process that builds the control plane".to_owned(),
+                    what: "waiting for another process that builds the same".to_owned(),
                     elapsed: started.elapsed(),
                 });
                 tokio::time::sleep(TICK).await;
@@ -99,19 +111,23 @@ async fn lock(path: &Path, progress: &mut impl FnMut(Progress)) -> Result<File, 
     }
 }
 
-async fn check_go(missing: &str) -> Result<(), Error> {
-    let needed = go_version().to_owned();
-    let missing = missing.to_owned();
+async fn check_go(module: &Module, missing: &str) -> Result<(), Error> {
+    let (missing, needed, instead) = (missing.to_owned(), module.go.to_owned(), module.instead);
     match version_of("go", &["env", "GOVERSION"]).await {
-        None => Err(Error::NoGo { missing, needed }),
+        None => Err(Error::NoGo { missing, needed, instead }),
         Some((major, minor)) if Some((major, minor)) < parse_version(&needed) => {
-            Err(Error::OldGo { missing, found: format!("{major}.{minor}"), needed })
+            Err(Error::OldGo { missing, found: format!("{major}.{minor}"), needed, instead })
         }
         Some(_) => Ok(()),
     }
 }
 
-async fn go_build(programs: &[Program], into: &Path, progress: &mut impl FnMut(Progress)) -> Result<(), Error> {
+async fn go_build(
+    module: &Module,
+    tools: &[Tool],
+    into: &Path,
+    progress: &mut impl FnMut(Progress),
+) -> Result<(), Error> {
     let log = into.join("build.log");
     let logging = || cannot(format!("write {}", log.display()));
     let output = File::create(&log).map_err(logging())?;
@@ -122,11 +138,11 @@ async fn go_build(programs: &[Program], into: &Path, progress: &mut impl FnMut(P
     let mut command = undertaker.command("go");
     command
         .args(["build", "-v", "-mod=readonly", "-trimpath", "-ldflags"])
-        .arg(format!("-s -w -X k8s.io/component-base/version.gitVersion={}", kubernetes_version()))
+        .arg(&module.ldflags)
         .arg("-o")
         .arg(into.join(""))
-        .args(programs.iter().map(|program| program.source().0))
-        .current_dir(MODULE)
+        .args(tools.iter().map(|tool| tool.package))
+        .current_dir(module.dir)
         .env("GOTOOLCHAIN", "local")
         .env("GOWORK", "off")
         // Where its gigabyte of temporary files is removed, too, when it is killed.
@@ -153,7 +169,7 @@ async fn go_build(programs: &[Program], into: &Path, progress: &mut impl FnMut(P
     undertaker.forget(child.id()).map_err(cannot("finish the build"))?;
     if !status.success() {
         let output = tail(&String::from_utf8_lossy(&said));
-        return Err(Error::BuildFailed { programs: names(programs), status, output });
+        return Err(Error::BuildFailed { programs: names(tools), status, output, instead: module.instead });
     }
     // The folder is still needed.
     undertaker.release_all().map_err(cannot("finish the build"))

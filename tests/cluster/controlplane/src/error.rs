@@ -24,19 +24,21 @@ pub enum Error {
     /// Programs are missing, and so is Go, which would build them.
     #[error(
         "{missing} not found, and there is no `go` to build with: install Go {needed} or later (https://go.dev/dl), or \
-         name a folder with the programs in KUBEBUILDER_ASSETS"
+         {instead}"
     )]
     NoGo {
         /// The programs that would have been built.
         missing: String,
         /// The oldest Go that can build them.
         needed: String,
+        /// What can be done instead.
+        instead: &'static str,
     },
 
     /// Programs are missing, and Go is too old to build them.
     #[error(
         "{missing} not found, and Go {found} is too old to build with: install Go {needed} or later \
-         (https://go.dev/dl), or name a folder with the programs in KUBEBUILDER_ASSETS"
+         (https://go.dev/dl), or {instead}"
     )]
     OldGo {
         /// The programs that would have been built.
@@ -45,13 +47,14 @@ pub enum Error {
         found: String,
         /// The oldest Go that can build them.
         needed: String,
+        /// What can be done instead.
+        instead: &'static str,
     },
 
     /// `go build` failed.
     #[error(
         "building {programs} failed ({status}); the end of what `go build` said:\n{output}\nMend that (network, disk \
-         space and GOPROXY are the usual causes) and run again: what is compiled already stays cached. Or name a folder \
-         with the programs in KUBEBUILDER_ASSETS"
+         space and GOPROXY are the usual causes) and run again: what is compiled already stays cached. Or {instead}"
     )]
     BuildFailed {
         /// The programs that were being built.
@@ -60,6 +63,8 @@ pub enum Error {
         status: ExitStatus,
         /// The last lines of its output.
         output: String,
+        /// What can be done instead.
+        instead: &'static str,
     },
 
     /// A program of the control plane ended by itself.

@@ -4,12 +4,13 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use controlplane::{ControlPlane, Error, Printer, Program, Programs};
+use controlplane::{ControlPlane, Error, Helm, Printer, Program, Programs};
 use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "usage: controlplane <command>
 
   build   find etcd, kube-apiserver, kube-controller-manager and kubectl, or build them; say where they are
+  helm    find helm 4, or build it, and helm-docs; say where helm is
   run     start a control plane, print how to reach it, and stop it on Ctrl-C
   keep    start a control plane, leave it running, and print how to reach and how to stop it
 
@@ -21,6 +22,7 @@ async fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments[..] {
         ["build"] => build().await,
+        ["helm"] => helm().await,
         ["run"] => run().await,
         ["keep"] => keep().await,
         ["help" | "-h" | "--help"] => {
@@ -59,6 +61,13 @@ async fn build() -> Result<(), Error> {
     for program in Program::ALL {
         println!("{}", programs.path(program).display());
     }
+    Ok(())
+}
+
+async fn helm() -> Result<(), Error> {
+    let mut printer = Printer::stderr();
+    let helm = Helm::find_or_build(|progress| printer.show(&progress)).await?;
+    println!("{}", helm.path().display());
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use crate::building;
+use crate::building::{self, Module, Tool};
 use crate::error::Error;
 use crate::progress::Progress;
 
@@ -53,6 +53,17 @@ impl Program {
         }
     }
 
+    /// How it is built.
+    fn tool(self) -> Tool {
+        let (package, built_as) = match self {
+            Self::Etcd => ("go.etcd.io/etcd/server/v3", "server"),
+            Self::ApiServer => ("k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver"),
+            Self::ControllerManager => ("k8s.io/kubernetes/cmd/kube-controller-manager", "kube-controller-manager"),
+            Self::Kubectl => ("k8s.io/kubernetes/cmd/kubectl", "kubectl"),
+        };
+        Tool { name: self.name(), package, built_as }
+    }
+
     fn version_arguments(self) -> &'static [&'static str] {
         match self {
             Self::Kubectl => &["version", "--client"],
@@ -73,7 +84,7 @@ impl Programs {
     pub async fn find_or_build(mut progress: impl FnMut(Progress) + Send) -> Result<Self, Error> {
         let mut paths: [Option<PathBuf>; 4] = Default::default();
         for (path, program) in paths.iter_mut().zip(Program::ALL) {
-            *path = find_outside(program, &mut progress).await;
+            *path = find_outside(program.name(), program.oldest(), program.version_arguments(), &mut progress).await;
         }
         let missing: Vec<Program> = Program::ALL
             .into_iter()
@@ -84,12 +95,13 @@ impl Programs {
         if missing.is_empty() {
             return Ok(Self { paths: paths.map(Option::unwrap_or_default) });
         }
-        let cache = Cache::of_user()?;
-        building::build_missing(&cache, &missing, &mut progress).await?;
+        let cache = Cache::of_user("controlplane", kubernetes_version())?;
+        let tools: Vec<Tool> = missing.into_iter().map(Program::tool).collect();
+        building::build_missing(&module(), &cache, &tools, &mut progress).await?;
         let mut programs = Program::ALL.into_iter();
         Ok(Self {
             paths: paths.map(|path| {
-                let cached = programs.next().map(|program| cache.path(program)).unwrap_or_default();
+                let cached = programs.next().map(|program| cache.path(program.name())).unwrap_or_default();
                 path.unwrap_or(cached)
             }),
         })
@@ -101,49 +113,67 @@ impl Programs {
     }
 }
 
+/// The module in this folder.
+fn module() -> Module {
+    Module {
+        dir: env!("CARGO_MANIFEST_DIR"),
+        go: go_version(),
+        ldflags: format!("-s -w -X k8s.io/component-base/version.gitVersion={}", kubernetes_version()),
+        takes: "about 10 minutes",
+        instead: "name a folder with the programs in KUBEBUILDER_ASSETS",
+    }
+}
+
 /// The folder with the programs that were built for this user, one for each version.
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
     parent: PathBuf,
+    version: &'static str,
 }
 
 impl Cache {
-    fn of_user() -> Result<Self, Error> {
+    /// What is built of `module` in this version.
+    pub(crate) fn of_user(module: &str, version: &'static str) -> Result<Self, Error> {
         let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let caches = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
         let caches = caches.ok_or(Error::NoCacheFolder)?;
-        Ok(Self { parent: caches.join("bitbucket-connection-operator").join("controlplane") })
+        Ok(Self { parent: caches.join("bitbucket-connection-operator").join(module), version })
+    }
+
+    /// The version of all programs in it.
+    pub(crate) fn version(&self) -> &'static str {
+        self.version
     }
 
     /// The folder of this version's programs.
     pub(crate) fn dir(&self) -> PathBuf {
-        self.parent.join(kubernetes_version())
+        self.parent.join(self.version)
     }
 
     /// A sibling of that folder, so that a rename between the two is atomic.
     pub(crate) fn sibling(&self, suffix: &str) -> PathBuf {
-        self.parent.join(format!("{}.{suffix}", kubernetes_version()))
+        self.parent.join(format!("{}.{suffix}", self.version))
     }
 
     /// Where a program of this version is, or will be.
-    pub(crate) fn path(&self, program: Program) -> PathBuf {
-        self.dir().join(program.name())
+    pub(crate) fn path(&self, program: &str) -> PathBuf {
+        self.dir().join(program)
     }
 }
 
 /// The version of Kubernetes in the Go module, such as "v1.36.3".
 pub(crate) fn kubernetes_version() -> &'static str {
-    required("k8s.io/kubernetes").unwrap_or("unknown")
+    required(GO_MOD, "k8s.io/kubernetes").unwrap_or("unknown")
 }
 
 /// The oldest Go that the module accepts, such as "1.26.0".
 pub(crate) fn go_version() -> &'static str {
-    required("go").unwrap_or("unknown")
+    required(GO_MOD, "go").unwrap_or("unknown")
 }
 
-/// The word after `name` on its line in the module file.
-fn required(name: &str) -> Option<&'static str> {
-    GO_MOD.lines().find_map(|line| {
+/// The word after `name` on its line in a module file.
+pub(crate) fn required(go_mod: &'static str, name: &str) -> Option<&'static str> {
+    go_mod.lines().find_map(|line| {
         let mut words = line.split_whitespace();
         (words.next() == Some(name)).then(|| words.next()).flatten()
     })
@@ -165,18 +195,24 @@ pub(crate) fn parse_version(text: &str) -> Option<(u32, u32)> {
     })
 }
 
-async fn find_outside(program: Program, progress: &mut impl FnMut(Progress)) -> Option<PathBuf> {
+/// A program in `KUBEBUILDER_ASSETS` or in `PATH` that isn't older than this.
+pub(crate) async fn find_outside(
+    name: &str,
+    oldest: (u32, u32),
+    version_arguments: &[&str],
+    progress: &mut impl FnMut(Progress),
+) -> Option<PathBuf> {
     let assets = std::env::var_os("KUBEBUILDER_ASSETS").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     for dir in assets.into_iter().chain(std::env::split_paths(&path)) {
-        let candidate = dir.join(program.name());
+        let candidate = dir.join(name);
         if !is_executable(&candidate) {
             continue;
         }
         // A relative folder would lose its meaning for a program that is started in another folder.
         let Ok(candidate) = std::path::absolute(&candidate) else { continue };
-        let (major, minor) = program.oldest();
-        match version_of(&candidate, program.version_arguments()).await {
+        let (major, minor) = oldest;
+        match version_of(&candidate, version_arguments).await {
             Some(version) if version >= (major, minor) => return Some(candidate),
             Some((old_major, old_minor)) => progress(Progress::Note(format!(
                 "Not using {}: its version {old_major}.{old_minor} is older than {major}.{minor}",

@@ -121,6 +121,12 @@ impl ControlPlane {
         self.access.kubeconfig_for(user)
     }
 
+    /// Writes a kubeconfig for a user with this token, such as that of a ServiceAccount, and says where it is. Its
+    /// context is in this namespace, as a pod's would be.
+    pub fn kubeconfig_with(&self, user: &str, token: &str, namespace: &str) -> Result<PathBuf, Error> {
+        self.access.kubeconfig_with(user, token, namespace)
+    }
+
     /// The address of the API server, such as `https://127.0.0.1:6443`.
     pub fn server(&self) -> &str {
         self.access.server()

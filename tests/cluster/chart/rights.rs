@@ -1,0 +1,150 @@
+//! No right too many: each one is taken from the operator in turn, and it misses it. (None too few: all other tests.)
+
+use bitbucket_connection_operator::api::{
+    BitbucketConnection, ClusterKmsInstance, KmsInstance, RECONCILE_REQUESTED_AT,
+};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{
+    Api, Client, Resource,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use sim::Authority;
+
+use crate::harness::{
+    EMAIL, SECRET, TOKEN, World,
+    rights::{NAME, apply, of_chart},
+};
+
+/// One right: a verb on a resource, and the role that gives it.
+struct Right {
+    verb: String,
+    resource: String,
+    role: Value,
+    /// The role without it.
+    without: Value,
+}
+
+/// Every right that the operator has in this mode.
+fn rights(world: &World, namespace: Option<&str>) -> Vec<Right> {
+    let texts = |rule: &Value, field: &str| -> Vec<String> {
+        rule[field].as_array().into_iter().flatten().map(|it| it.as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let mut rights = Vec::new();
+    for role in of_chart(world.home(), namespace) {
+        for (index, rule) in role["rules"].as_array().into_iter().flatten().enumerate() {
+            for resource in texts(rule, "resources") {
+                for verb in texts(rule, "verbs") {
+                    let (mut others, mut rest) = (rule.clone(), rule.clone());
+                    others["resources"] =
+                        json!(texts(rule, "resources").into_iter().filter(|it| *it != resource).collect::<Vec<_>>());
+                    rest["resources"] = json!([resource]);
+                    rest["verbs"] =
+                        json!(texts(rule, "verbs").into_iter().filter(|it| *it != verb).collect::<Vec<_>>());
+                    let mut without = role.clone();
+                    let rules = without["rules"].as_array_mut().expect("rules");
+                    rules.splice(index..=index, [others, rest]);
+                    let some = |rule: &Value, field: &str| rule[field].as_array().is_some_and(|all| !all.is_empty());
+                    rules.retain(|rule| some(rule, "resources") && some(rule, "verbs"));
+                    rights.push(Right { verb: verb.clone(), resource: resource.clone(), role: role.clone(), without });
+                }
+            }
+        }
+    }
+    rights
+}
+
+/// Lives of instances and connections in which everything is needed, over and over: an instance with a CA, a connection
+/// that is made and deleted, and somebody who changes both all the time, so that writes meet conflicts. Each life has names
+/// of its own, since what lacks a right may never be gone.
+async fn live(world: &World, kind: &str, authority: &Authority) {
+    world.secret(SECRET, EMAIL, TOKEN).await;
+    world.instance_secret().await;
+    world.config_map("kms-ca", json!({"ca.crt": authority.pem()})).await;
+    loop {
+        let name = format!("n{}", uuid::Uuid::new_v4().simple());
+        let mut spec = json!({
+            "host": world.kms.url(), "auth": {"universal": {"secretRef": {"name": "kms-credentials"}}},
+            "tls": {"caRef": {"kind": "ConfigMap", "name": "kms-ca"}},
+        });
+        if kind == "ClusterKmsInstance" {
+            spec["namespace"] = json!(world.namespace());
+            spec["grants"] = json!([{"namespaceSelector": {}, "projectIds": ["*"]}]);
+        }
+        let api_version = "connections.kms.hanzo.ai/v1alpha1";
+        world.apply(json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, "spec": spec})).await;
+        world.connection(&name).change(json!({"kmsRef": {"kind": kind, "name": name}})).apply().await;
+        for _ in 0..20 {
+            touch(world.api::<BitbucketConnection>(), &name).await;
+            touch(world.api::<KmsInstance>(), &name).await;
+            touch(world.cluster_api::<ClusterKmsInstance>(), &name).await;
+        }
+        world.delete(&name).await;
+    }
+}
+
+/// Asks for a reconcile, if it is there.
+async fn touch<K>(api: Api<K>, name: &str)
+where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let now = uuid::Uuid::new_v4().to_string();
+    let change = json!({"metadata": {"annotations": {RECONCILE_REQUESTED_AT: now}}});
+    let _ = api.patch(name, &PatchParams::default(), &Patch::Merge(&change)).await;
+}
+
+/// Leaves the Lease as a leader does that was asked to end, so that the next one needn't wait; or none.
+async fn leave_lease(world: &World, there: bool) {
+    let leases: Api<Lease> = Api::namespaced(world.client().clone(), world.home());
+    let deleted = leases.delete(NAME, &DeleteParams::default()).await;
+    assert!(
+        deleted.map_or_else(|error| error.to_string().contains("not found"), |_| true),
+        "a Lease that can be deleted"
+    );
+    if there {
+        let free = json!({"metadata": {"name": NAME}, "spec": {"leaseDurationSeconds": 1}});
+        let free = serde_json::from_value(free).expect("a Lease");
+        leases.create(&PostParams::default(), &free).await.expect("a new Lease");
+    }
+}
+
+async fn set(client: &Client, role: &Value) {
+    apply(client, role.clone()).await;
+}
+
+/// Takes each right away, starts the operator anew, and waits until it misses it.
+async fn each_is_missed(world: &World, kind: &str, rights: Vec<Right>) {
+    let authority = Authority::new("a CA");
+    for Right { verb, resource, role, without } in rights {
+        set(world.client(), &without).await;
+        if world.operator.is_running() {
+            world.operator.kill().await;
+        }
+        leave_lease(world, (verb.as_str(), resource.as_str()) != ("create", "leases")).await;
+        world.operator.spawn();
+        tokio::select! {
+            () = world.until_refused(&verb, &resource, role["metadata"]["namespace"].as_str()) => {}
+            () = live(world, kind, &authority) => {}
+        }
+        set(world.client(), &role).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_right_in_a_namespace_is_needed() {
+    let world = World::builder().args(["--leader-elect"]).without_operator().start().await;
+    let rights = rights(&world, Some(world.namespace()));
+    assert_eq!(rights.len(), 21, "each role was read");
+    each_is_missed(&world, "KmsInstance", rights).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_right_on_the_cluster_is_needed() {
+    let world = World::cluster_wide_builder().without_operator().start().await;
+    // Those that the namespaced mode has, too, are tried there.
+    let mut rights = rights(&world, None);
+    rights.retain(|right| right.resource.starts_with("clusterkmsinstances") || right.resource == "namespaces");
+    assert_eq!(rights.len(), 8, "each role was read");
+    each_is_missed(&world, "ClusterKmsInstance", rights).await;
+}
