@@ -35,6 +35,10 @@ deny: ## check licenses, duplicates and sources of all dependencies (installs ca
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
 	$(CARGO) deny --workspace check licenses bans sources
 
+sbom: ## write target/image/sbom.cdx.json, what the binary is made of, in CycloneDX (installs cargo-cyclonedx)
+	@$(CARGO) cyclonedx --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-cyclonedx
+	image/sbom.sh
+
 image: ## pack the operator into an image, IMAGE=name:tag, with buildah, podman or docker
 	image/root.sh
 	image/build.sh $(IMAGE)
@@ -45,4 +49,4 @@ image-test: ## check the image: runs as in a pod, is the same to the byte wherev
 controlplane: ## find or build the control plane that the cluster tests need
 	$(CARGO) run --quiet -p controlplane -- build
 
-.PHONY: help demo test test-all lint crds docs deny image image-test controlplane
+.PHONY: help demo test test-all lint crds docs deny sbom image image-test controlplane
