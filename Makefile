@@ -44,6 +44,10 @@ deny: ## check licenses, duplicates and sources of all dependencies (installs ca
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
 	$(CARGO) deny --workspace check licenses bans sources
 
+sbom: ## write target/image/sbom.cdx.json, what the binary is made of, in CycloneDX (installs cargo-cyclonedx)
+	@$(CARGO) cyclonedx --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-cyclonedx
+	image/sbom.sh
+
 image: ## pack the operator into an image, IMAGE=name:tag, with buildah, podman or docker
 	image/root.sh
 	image/build.sh $(IMAGE)
@@ -57,4 +61,4 @@ controlplane: ## find or build the control plane that the cluster tests need
 tools: ## find or unpack Prometheus and promtool for the tests of alerts and dashboard (Debian; skipped elsewhere)
 	@tests/observability/install-tools.sh
 
-.PHONY: help demo test test-all simulate lint crds docs chart deny image image-test controlplane tools
+.PHONY: help demo test test-all simulate lint crds docs chart deny sbom image image-test controlplane tools
