@@ -3,6 +3,7 @@
 //! What comes back is untrusted: bodies are read up to a limit, only JSON is kept, and errors of the transport become a
 //! few words that hold neither an address nor a byte of what was sent.
 
+mod guarded;
 mod limits;
 mod scrub;
 
@@ -21,6 +22,7 @@ use url::Url;
 
 use crate::telemetry::traces::STEPS;
 
+pub use guarded::MayWrite;
 pub use limits::{Gate, NotYet, ObserveWait};
 pub use scrub::{line, mask, server_text};
 
@@ -37,7 +39,7 @@ const TOTAL_TIMEOUT: Duration = Duration::from_secs(20);
 const RETRY_AFTER_MAX: u64 = 3600;
 
 /// Told of each request when it ends: operation, code, and how long it took. The code is the status, or one of
-/// `connect`, `certificate`, `timeout`, `body`, `too_large`; both are bounded, so they may be metric labels.
+/// `connect`, `certificate`, `timeout`, `body`, `too_large`, `not_leading`; both are bounded, so they may be metric labels.
 pub type Observe = Arc<dyn Fn(&'static str, &str, Duration) + Send + Sync>;
 
 /// Why there is no client.
@@ -63,6 +65,8 @@ pub struct Client {
     requests: reqwest::Client,
     /// Something else than the network.
     transport: Option<Arc<dyn Transport>>,
+    /// Whether it may write; asked right before each write.
+    may_write: Option<MayWrite>,
 }
 
 /// A client that trusts the system's CAs. It follows no redirects, so that credentials can't be led elsewhere, and gives
@@ -89,7 +93,7 @@ fn build(roots: Vec<Certificate>) -> Result<Client, NoClient> {
         .user_agent(concat!("bitbucket-connection-operator/", env!("CARGO_PKG_VERSION")))
         .tls_certs_merge(roots)
         .build()
-        .map(|requests| Client { requests, transport: None })
+        .map(|requests| Client { requests, transport: None, may_write: None })
         .map_err(|_| otherwise)
 }
 
@@ -99,9 +103,14 @@ impl Client {
         Self { transport: Some(transport), ..self }
     }
 
+    /// The same, but it sends no write unless it may: nothing that goes through it can forget to ask.
+    pub fn guarded(self, may_write: MayWrite) -> Self {
+        Self { may_write: Some(may_write), ..self }
+    }
+
     /// A client that trusts the CAs of a PEM bundle besides the system's, and otherwise is as this one.
     pub fn trusting(&self, pem: &[u8]) -> Result<Self, NoClient> {
-        Ok(Self { transport: self.transport.clone(), ..client_trusting(pem)? })
+        Ok(Self { requests: client_trusting(pem)?.requests, ..self.clone() })
     }
 
     /// Begins a request.
@@ -130,10 +139,19 @@ impl Client {
     }
 
     async fn carry(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let mut request = request.build().map_err(|error| Failure::of(&error))?;
+        let may_write = self.may_write.as_ref().filter(|_| !request.method().is_safe());
+        if may_write.is_some_and(|may_write| !may_write()) {
+            return Err(Failure::NotLeading);
+        }
         match &self.transport {
-            None => request.send().await.map_err(|error| Failure::of(&error)),
+            None => {
+                if let Some(may_write) = may_write {
+                    guarded::guard_body(&mut request, may_write);
+                }
+                self.requests.execute(request).await.map_err(|error| Failure::of(&error))
+            }
             Some(transport) => {
-                let request = request.build().map_err(|error| Failure::of(&error))?;
                 let carried = tokio::time::timeout(TOTAL_TIMEOUT, transport.carry(request)).await;
                 carried.unwrap_or(Err(Failure::Timeout))
             }
@@ -194,6 +212,8 @@ pub enum Failure {
     BrokenOff,
     /// The answer is longer than the limit.
     TooLarge,
+    /// Another replica may lead by now; nothing was sent.
+    NotLeading,
 }
 
 impl Failure {
@@ -205,11 +225,14 @@ impl Failure {
             Self::Timeout => "timeout",
             Self::BrokenOff => "body",
             Self::TooLarge => "too_large",
+            Self::NotLeading => "not_leading",
         }
     }
 
     fn of(error: &reqwest::Error) -> Self {
-        if is_about_certificate(error) {
+        if guarded::is_about_leading(error) {
+            Self::NotLeading
+        } else if is_about_certificate(error) {
             Self::Certificate
         } else if error.is_connect() {
             Self::Connect
@@ -229,6 +252,7 @@ impl fmt::Display for Failure {
             Self::Timeout => "no answer in time",
             Self::BrokenOff => "an answer that breaks off",
             Self::TooLarge => "an answer that is too large",
+            Self::NotLeading => "this replica leads no more",
         })
     }
 }

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use clap::{
     Command, CommandFactory, FromArgMatches, Parser, Subcommand,
     builder::StyledStr,
-    error::{ContextKind, ContextValue},
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 
 pub use check::CheckOptions;
@@ -99,6 +99,9 @@ pub enum Error {
     /// Traces can't be exported.
     #[error(transparent)]
     Traces(#[from] crate::telemetry::traces::Error),
+    /// The times of the Lease don't go together.
+    #[error(transparent)]
+    Terms(#[from] crate::domain::leadership::BadTerms),
     /// The operator stopped.
     #[error(transparent)]
     Run(#[from] crate::controller::Error),
@@ -118,9 +121,13 @@ impl Error {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Check(error) => error.exit_code(),
-            Self::Runtime(_) | Self::Logs(_) | Self::Traces(_) | Self::Run(_) | Self::Crds(_) | Self::Stdout(_) => {
-                ExitCode::FAILURE
-            }
+            Self::Runtime(_)
+            | Self::Logs(_)
+            | Self::Traces(_)
+            | Self::Terms(_)
+            | Self::Run(_)
+            | Self::Crds(_)
+            | Self::Stdout(_) => ExitCode::FAILURE,
         }
     }
 }
@@ -129,9 +136,26 @@ impl Cli {
     /// The command line of this process. Ends the process with a message where it is wrong, or where help was asked for.
     pub fn read() -> Self {
         let from_matches = |matches| Self::from_arg_matches(&matches).map_err(|e| e.format(&mut command()));
-        match command().try_get_matches().and_then(from_matches) {
+        match command().try_get_matches().and_then(from_matches).and_then(Self::agrees) {
             Ok(cli) => cli,
             Err(error) => refuse(error),
+        }
+    }
+}
+
+impl Cli {
+    /// Refuses values that are good each for itself, and don't go together.
+    fn agrees(self) -> Result<Self, clap::Error> {
+        let Task::Run(options) = &self.command else { return Ok(self) };
+        let problem = options.terms().err().map(|problem| problem.to_string());
+        let mut command = command();
+        let run = command.find_subcommand_mut("run").filter(|_| problem.is_some());
+        match (run, problem) {
+            (Some(run), Some(problem)) => Err(run
+                .clone()
+                .bin_name("bitbucket-connection-operator run")
+                .error(ErrorKind::ValueValidation, problem)),
+            _ => Ok(self),
         }
     }
 }

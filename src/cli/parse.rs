@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     num::{NonZeroU16, NonZeroU32},
+    time::Duration,
 };
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -10,7 +11,8 @@ use jiff::Timestamp;
 use url::{Host, ParseError, Url};
 
 use crate::domain::{
-    expiry,
+    duration::Span,
+    expiry, names,
     ownership::{BadOwnerId, OwnerId},
     scopes::{Scope, UseCase},
     workspaces,
@@ -18,6 +20,8 @@ use crate::domain::{
 
 /// The most reconciles at once; beyond it more memory is used and nothing gets faster.
 const CONCURRENCY_MAX: u16 = 256;
+/// The longest while of a Lease, in seconds.
+const SECONDS_MAX: i64 = 3_600;
 
 /// How many requests in a while; none is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +61,26 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
         "false" | "no" | "off" | "0" => Ok(false),
         _ => Err("must be true or false".to_owned()),
     }
+}
+
+/// Name of an object in the cluster.
+pub(super) fn object_name(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if names::is_object_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be a name that an object can have: lower case letters, digits, hyphens and dots, such as \
+             bitbucket-connection-operator"
+            .to_owned())
+    }
+}
+
+/// A while of at least a second.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    let bounds = Span::from_secs(1)..=Span::from_secs(SECONDS_MAX);
+    let span = text.trim().parse::<Span>().ok().filter(|span| bounds.contains(span));
+    let seconds = span.and_then(|span| u64::try_from(span.as_secs()).ok());
+    seconds.map(Duration::from_secs).ok_or_else(|| "must be from 1s to 1h, such as 15s or 1m30s".to_owned())
 }
 
 /// An owner id.
@@ -257,6 +281,18 @@ mod tests {
         for bad in ["[fd00::7]:443", "10.0.0.7:443", "a b", "[kms]"] {
             assert!(kms_host(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn times_of_a_lease_have_bounds() {
+        for (good, expected) in [("1s", 1), (" 1m30s ", 90), ("1h", 3_600)] {
+            assert_eq!(seconds(good), Ok(Duration::from_secs(expected)), "{good}");
+        }
+        for bad in ["", "15", "0s", "-1s", "61m", "1.5s", "soon"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+        assert_eq!(object_name(" lease ").as_deref(), Ok("lease"));
+        assert!(["", "Lease", "a/b", "../b"].iter().all(|bad| object_name(bad).is_err()));
     }
 
     #[test]

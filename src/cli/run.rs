@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     num::{NonZeroU16, NonZeroU32},
+    time::Duration,
 };
 
 use clap::{ArgAction, Args};
@@ -11,8 +12,12 @@ use url::{Host, Url};
 pub use super::parse::Limit;
 use super::{Error, parse};
 use crate::{
-    controller,
-    domain::{host::AllowedHosts, ownership::OwnerId},
+    controller::{self, ElectionOptions},
+    domain::{
+        host::AllowedHosts,
+        leadership::{BadTerms, Terms},
+        ownership::OwnerId,
+    },
     telemetry::{
         logs::{self, LogFormat},
         traces::Traces,
@@ -60,18 +65,68 @@ pub struct RunOptions {
     )]
     pub concurrency: NonZeroU16,
 
-    /// Take part in leader election, for several replicas (no effect yet)
+    /// Take part in leader election, for several replicas
     ///
-    /// The Lease is in the pod's namespace, else in that of the kubeconfig context, else in default. As an environment
-    /// variable: true or false.
+    /// One replica works; the others keep their caches warm and take over when it ends. The Lease is in the pod's
+    /// namespace, else in that of the kubeconfig context, else in default. As an environment variable: true or false.
     #[arg(
         long,
         env = "BCO_LEADER_ELECT",
         action = ArgAction::SetTrue,
         value_parser = parse::switch,
-        help_heading = "What to serve"
+        help_heading = "Several replicas"
     )]
     pub leader_elect: bool,
+
+    /// Name of the Lease
+    ///
+    /// Replicas share it. Two installations in one namespace need two.
+    #[arg(
+        long,
+        env = "BCO_LEADER_ELECT_RESOURCE_NAME",
+        value_name = "NAME",
+        default_value = "bitbucket-connection-operator",
+        value_parser = parse::object_name,
+        help_heading = "Several replicas"
+    )]
+    pub leader_elect_resource_name: String,
+
+    /// How long the Lease of a leader that is gone keeps the others from leading
+    ///
+    /// So long it takes until another takes over from a leader that was killed or cut off, and until the first leads
+    /// where there was no Lease. One that is asked to end lets the Lease go, and another takes over at once. A lease of
+    /// 20s more than the renew deadline covers every request to the KMS.
+    #[arg(
+        long,
+        env = "BCO_LEADER_ELECT_LEASE_DURATION",
+        value_name = "DURATION",
+        default_value = "30s",
+        value_parser = parse::seconds,
+        help_heading = "Several replicas"
+    )]
+    pub leader_elect_lease_duration: Duration,
+
+    /// How long a leader works after its last renewal of the Lease; then it ends
+    #[arg(
+        long,
+        env = "BCO_LEADER_ELECT_RENEW_DEADLINE",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = parse::seconds,
+        help_heading = "Several replicas"
+    )]
+    pub leader_elect_renew_deadline: Duration,
+
+    /// How often a leader renews the Lease; others look at it twice as often
+    #[arg(
+        long,
+        env = "BCO_LEADER_ELECT_RETRY_PERIOD",
+        value_name = "DURATION",
+        default_value = "2s",
+        value_parser = parse::seconds,
+        help_heading = "Several replicas"
+    )]
+    pub leader_elect_retry_period: Duration,
 
     /// Id by which this operator knows its own connections in the KMS; default: the uid of the namespace kube-system
     ///
@@ -142,8 +197,8 @@ pub struct RunOptions {
 
     /// Reads per minute and KMS host, 0 for no limit
     ///
-    /// The KMS allows 60 a minute and client address by default, and others share them. Of these a tenth is kept for
-    /// deletions and rotations. If the KMS says that less is left, less is asked.
+    /// The KMS allows 60 a minute and client address by default, and others share them. Deletions and rotations go
+    /// first. If the KMS says that less is left, less is asked.
     #[arg(
         long,
         env = "BCO_KMS_READS_PER_MINUTE",
@@ -157,8 +212,8 @@ pub struct RunOptions {
 
     /// Writes per minute and KMS host, 0 for no limit
     ///
-    /// The KMS allows 200 a minute and client address by default, logins included. A tenth is kept for deletions and
-    /// rotations.
+    /// The KMS allows 200 a minute and client address by default, logins included. Deletions and rotations go
+    /// first.
     #[arg(
         long,
         env = "BCO_KMS_WRITES_PER_MINUTE",
@@ -226,10 +281,20 @@ impl Limit {
     }
 }
 
-impl From<RunOptions> for controller::Options {
-    /// What the operator honours by now; the other flags are read and judged, and wait.
-    fn from(options: RunOptions) -> Self {
-        Self {
+impl RunOptions {
+    /// The times of the Lease, if they go together.
+    pub fn terms(&self) -> Result<Terms, BadTerms> {
+        Terms::new(self.leader_elect_lease_duration, self.leader_elect_renew_deadline, self.leader_elect_retry_period)
+    }
+}
+
+impl TryFrom<RunOptions> for controller::Options {
+    type Error = BadTerms;
+
+    fn try_from(options: RunOptions) -> Result<Self, BadTerms> {
+        let terms = options.terms()?;
+        let election = ElectionOptions { lease_name: options.leader_elect_resource_name, terms };
+        Ok(Self {
             namespaces: options.namespaces,
             concurrency: options.concurrency,
             owner_id: options.owner_id,
@@ -239,9 +304,10 @@ impl From<RunOptions> for controller::Options {
             kms_reads_per_minute: options.kms_reads_per_minute.get(),
             kms_writes_per_minute: options.kms_writes_per_minute.get(),
             bitbucket_requests_per_hour: options.bitbucket_requests_per_hour.get(),
+            election: options.leader_elect.then_some(election),
             metrics_addr: options.metrics_addr,
             health_addr: options.health_addr,
-        }
+        })
     }
 }
 
@@ -250,10 +316,14 @@ pub(super) fn run(options: RunOptions) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
     let traces = Traces::from_environment(runtime.handle())?;
     logs::init(options.log_format, traces.as_ref())?;
-    let result = runtime.block_on(controller::run(options.into()));
-    if let Some(traces) = traces {
+    let options = options.try_into()?;
+    let result = runtime.block_on(controller::run(options));
+    // Only after an orderly end: whoever lost the lead must be gone before another begins.
+    if let (Some(traces), true) = (traces, result.is_ok()) {
         traces.end();
     }
+    // At once: who leads no more waits for nobody.
+    runtime.shutdown_background();
     Ok(result?)
 }
 
@@ -277,6 +347,10 @@ mod tests {
         let options = options(&[]);
         assert!(options.namespaces.is_empty() && options.previous_owner_ids.is_empty());
         assert!(options.owner_id.is_none() && !options.leader_elect && !options.allow_insecure_kms);
+        assert_eq!(options.leader_elect_resource_name, "bitbucket-connection-operator");
+        let seconds = Duration::from_secs;
+        assert_eq!(options.terms(), Terms::new(seconds(30), seconds(10), seconds(2)));
+        assert!(options.terms().is_ok_and(|terms| terms.covers_requests()));
         assert_eq!(options.concurrency.get(), 16);
         assert_eq!(options.bitbucket_url.as_str(), "https://api.bitbucket.org/2.0");
         assert_eq!(options.allowed_kms_hosts, [Host::Domain("app.kms.hanzo.ai".to_owned())]);
@@ -294,6 +368,10 @@ mod tests {
             "--namespaces=team-a, team-b",
             "--concurrency=1",
             "--leader-elect",
+            "--leader-elect-resource-name=other",
+            "--leader-elect-lease-duration=1m",
+            "--leader-elect-renew-deadline=40s",
+            "--leader-elect-retry-period=5s",
             "--owner-id=cluster-1",
             "--previous-owner-ids=cluster-0,cluster-00",
             "--bitbucket-url=http://127.0.0.1:8000/2.0/",
@@ -311,6 +389,10 @@ mod tests {
         assert_eq!(options.concurrency.get(), 1);
         assert!(options.leader_elect && options.allow_insecure_kms);
         assert_eq!(options.owner_id.as_ref().map(OwnerId::as_str), Some("cluster-1"));
+        let (lease_name, seconds) = ("other".to_owned(), Duration::from_secs);
+        let terms = Terms::new(seconds(60), seconds(40), seconds(5)).expect("good terms");
+        let election = controller::Options::try_from(options.clone()).expect("good options").election;
+        assert_eq!(election, Some(ElectionOptions { lease_name, terms }));
         let previous: Vec<_> = options.previous_owner_ids.iter().map(OwnerId::as_str).collect();
         assert_eq!(previous, ["cluster-0", "cluster-00"]);
         assert_eq!(options.bitbucket_url.as_str(), "http://127.0.0.1:8000/2.0");

@@ -156,7 +156,7 @@ pub async fn act(
     Ok(outcome)
 }
 
-/// The right to the first write of a plan. Deletions and rotations go first.
+/// The right to the first write of a plan. Deletions and rotations go first, and what a person asked for at once.
 async fn turn_to(
     step: &Step,
     observed: &Observed,
@@ -165,15 +165,26 @@ async fn turn_to(
 ) -> Result<Option<WriteTurn>, KmsError> {
     let Ok(access) = &observed.access else { return Ok(None) };
     let priority = match step {
-        Step::Delete { .. } | Step::Update { credentials: true, .. } if observed.priority() == Priority::InTurn => {
-            Priority::First
+        _ if observed.requested() => Priority::AtOnce,
+        Step::Delete { .. } | Step::Update { credentials: true, .. } => Priority::First,
+        // Not even a changed Secret makes a new connection urgent: its users would overtake those who have one.
+        Step::AddFinalizer | Step::Create(_) | Step::Adopt { .. } | Step::Update { credentials: false, .. } => {
+            Priority::InTurn
         }
-        _ => observed.priority(),
     };
+    let may_push = |may| context.memory.update(&observed.uid, |memory| memory.may_push = may);
     if let (Some(credentials), true) = (&verified.credentials, step.pushes()) {
-        context.verdicts.turn_to_push(credentials, &observed.uid, priority).await?;
+        // One of two turns is kept while the other is waited for; else both would never come together.
+        if !observed.memory.may_push {
+            context.verdicts.turn_to_push(credentials, &observed.uid, priority).await?;
+            may_push(true);
+        }
     }
-    access.kms.turn_to_write(&observed.uid, priority).await.map(Some)
+    let turn = access.kms.turn_to_write(&observed.uid, priority).await?;
+    if step.pushes() {
+        may_push(false);
+    }
+    Ok(Some(turn))
 }
 
 /// Writes to the KMS: what is there then, and whether credentials were written. Nothing where there is no way to it, or

@@ -24,6 +24,10 @@ pub struct ObjectMemory {
     pub attempts: u32,
     /// When the next one is allowed.
     pub retry_at: Option<Timestamp>,
+    /// The account's turn for a write of credentials has come, and that of the KMS not yet.
+    pub may_push: bool,
+    /// The last pass ended because it wasn't its turn, or because the KMS wanted no more requests.
+    pub queued: bool,
     /// What the last pass could not do in its turn goes first.
     pub urgent: bool,
     /// The client of the KMS that the last pass asked.

@@ -2,23 +2,26 @@
 //!
 //! [`reconcile`](reconcile::reconcile) tells the story of a connection; [`observe`], [`verify`], [`act`] and [`report`]
 //! are its rooms. [`instance`] does the same for the instances of the KMS. [`watches`] brings the news, [`triggers`]
-//! carries it to the queues, [`operator`] puts all of it together, and [`run`] starts it.
+//! carries it to the queues; with several replicas, [`election`] decides which of them runs these. [`operator`] puts all of it together, and [`run`] starts it.
 
 mod act;
 mod adoptions;
 mod clock;
 mod context;
+mod election;
 mod errors;
 mod guard;
 mod held;
 mod instance;
 mod instances;
+mod leadership;
 mod memory;
 mod mint;
 mod namespaces;
 mod observe;
 mod operator;
 mod options;
+mod queues;
 mod reconcile;
 mod report;
 mod run;
@@ -36,6 +39,7 @@ mod watches;
 pub(crate) mod words;
 
 pub use clock::Clock;
+pub use election::{ElectionOptions, Lost};
 pub use operator::{Operator, Outside};
 pub use options::{Error, Options};
 pub use run::run;

@@ -6,7 +6,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::{
-    Stream, StreamExt,
+    FutureExt, Stream, StreamExt,
     future::{self, Either},
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
@@ -30,13 +30,16 @@ use super::{
     adoptions::Adoptions,
     clock::Clock,
     context::Context,
+    election::{Election, Seat},
     errors,
     guard::{RECONCILE_TIMEOUT, guarded},
     instance,
     instances::{Instance, Instances, Pace},
+    leadership::{Leadership, guarded as guarded_client, uptime},
     memory::Memory,
     namespaces::Namespaces,
     options::{Error, Options},
+    queues::Queues,
     reconcile, samples,
     sources::Sources,
     triggers::{InstanceKey, Target, Triggers},
@@ -51,7 +54,7 @@ use crate::{
     http,
     telemetry::{
         health::Readiness,
-        metrics::{Limits, Metrics},
+        metrics::{Limits, Metrics, ObjectSample},
         traces,
     },
 };
@@ -76,6 +79,7 @@ pub struct Operator {
     scopes: Vec<Scope>,
     stores: Stores,
     metrics: Arc<Metrics>,
+    leadership: Leadership,
 }
 
 impl Operator {
@@ -86,13 +90,17 @@ impl Operator {
             names => names.iter().cloned().map(Some).collect(),
         };
         let stores = Stores::new(&scopes);
-        let metrics = Metrics::new(stores.samples());
+        let leadership = match &options.election {
+            Some(_) => Leadership::among_others(uptime()),
+            None => Leadership::alone(),
+        };
+        let metrics = Metrics::new(stores.samples(leadership.clone()));
         metrics.keeps(Limits {
             kms_reads_per_minute: options.kms_reads_per_minute,
             kms_writes_per_minute: options.kms_writes_per_minute,
             bitbucket_requests_per_hour: options.bitbucket_requests_per_hour,
         });
-        Self { scopes, stores, metrics }
+        Self { scopes, stores, metrics, leadership }
     }
 
     /// Its metrics.
@@ -100,7 +108,8 @@ impl Operator {
         Arc::clone(&self.metrics)
     }
 
-    /// Operates until `stop` turns true; what runs then is finished within 9 seconds.
+    /// Operates until `stop` turns true; what runs then is finished within 9 seconds. With other replicas it looks after
+    /// nothing before it leads, and ends with an error when it leads no more.
     pub async fn operate(
         self,
         options: &Options,
@@ -108,25 +117,53 @@ impl Operator {
         readiness: &Readiness,
         stop: watch::Receiver<bool>,
     ) -> Result<(), Error> {
-        let client = outside.client.clone();
+        let Self { scopes, stores, metrics, leadership } = self;
+        let election = options.election.clone();
+        let election = election.map(|it| Election::new(outside.client.clone(), it, &reporter(), leadership.clone()));
+        let client = guarded_client(outside.client, &leadership);
+        let may_write = leadership.clone();
+        let http = outside.http.guarded(Arc::new(move || may_write.may_write()));
+        let outside = Outside { client: client.clone(), http, clock: outside.clock };
         let owner_id = match &options.owner_id {
             Some(id) => id.clone(),
             None => owner_id(&client).await?,
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), namespaces = ?options.namespaces, "starting");
-        let (context, queues) = context(options, &self.scopes, &self.stores, outside, owner_id, &self.metrics)?;
+        let (context, mut queues) = context(options, &scopes, &stores, outside, owner_id, &metrics)?;
         let mut stopped = stop.clone();
-        let filled = Box::pin(watch_all(&client, &self.scopes, self.stores, &context));
+        let filled = Box::pin(watch_all(&client, &scopes, stores, &context));
         let Either::Left((mut tasks, _)) = future::select(filled, Box::pin(stopped.wait_for(|stop| *stop))).await
         else {
             tracing::info!("stopped before the caches were filled");
             return Ok(());
         };
-        readiness.set_ready();
         tracing::info!("caches are filled");
+        let mut seat = Seat::of(election.as_ref());
+        if let Seat::Among { election, held } = &mut seat {
+            readiness.set_waiting("the Lease was not read yet");
+            let won = Box::pin(election.win(|| readiness.set_ready()));
+            let follow = Box::pin(queues.forget());
+            let stopped = Box::pin(async { drop(stop.clone().wait_for(|stop| *stop).await) });
+            match future::select(won, future::select(follow, stopped)).await {
+                Either::Left((won, _)) => {
+                    tasks.spawn(election.tell(client.clone(), &won));
+                    *held = Some(won);
+                }
+                Either::Right(_) => {
+                    tasks.shutdown().await;
+                    return Ok(());
+                }
+            }
+            queues.look_at_all(&context);
+        }
+        metrics.leads(true);
+        readiness.set_ready();
 
         let limit = Arc::new(Semaphore::new(usize::from(options.concurrency.get())));
-        let running = control_all(queues, &context, &limit, options.concurrency.get(), &stop);
+        let running = async {
+            control_all(queues, &context, &limit, options.concurrency.get(), &stop).await;
+            End::Done
+        };
         let mut stopped = stop.clone();
         let drained = async {
             let _ = stopped.wait_for(|stop| *stop).await;
@@ -134,11 +171,31 @@ impl Operator {
             tracing::info!("stopping: running reconciles are finished first");
             tokio::time::sleep(DRAIN).await;
             tracing::warn!("some reconciles were not done in time; they are taken up after the restart");
+            End::Late
         };
-        future::select(Box::pin(running), Box::pin(drained)).await;
+        let work = future::select(Box::pin(running), Box::pin(drained)).map(|end| end.factor_first().0);
+        let end = match future::select(Box::pin(work), Box::pin(seat.keep())).await {
+            Either::Left((end, _)) => end,
+            // At once, and whatever runs: others may lead.
+            Either::Right((lost, _)) => return Err(lost.into()),
+        };
+        metrics.leads(false);
         tasks.shutdown().await;
+        match end {
+            End::Done => seat.let_go().await,
+            // What was sent may still be carried out: the Lease runs out by itself.
+            End::Late => leadership.end(),
+        }
         Ok(())
     }
+}
+
+/// How the work of an operator ends that is to stop.
+enum End {
+    /// All that ran is done.
+    Done,
+    /// Something was not.
+    Late,
 }
 
 /// The caches of our own kinds, one of each for each scope.
@@ -167,18 +224,14 @@ impl Stores {
         }
     }
 
-    fn samples(&self) -> impl Fn() -> Vec<crate::telemetry::metrics::ObjectSample> + Send + Sync + 'static {
+    /// Objects are told of by who leads alone: of two replicas one may be behind, and sums would count twice.
+    fn samples(&self, leadership: Leadership) -> impl Fn() -> Vec<ObjectSample> + Send + Sync + 'static {
         let stores: Vec<_> = self.connections.values().map(|(store, _)| store.clone()).collect();
-        move || stores.iter().flat_map(|store| store.state()).map(|object| samples::sample(&object)).collect()
+        move || {
+            let stores = stores.iter().filter(|_| leadership.may_write());
+            stores.flat_map(|store| store.state()).map(|object| samples::sample(&object)).collect()
+        }
     }
-}
-
-/// Who is to be looked at, and where to find it.
-struct Queues {
-    connections: Vec<(Store<BitbucketConnection>, UnboundedReceiver<ObjectRef<BitbucketConnection>>)>,
-    instances: Vec<(Store<KmsInstance>, UnboundedReceiver<ObjectRef<KmsInstance>>)>,
-    cluster: Option<(Store<ClusterKmsInstance>, UnboundedReceiver<ObjectRef<ClusterKmsInstance>>)>,
-    recounts: UnboundedReceiver<InstanceKey>,
 }
 
 fn context(
@@ -320,7 +373,8 @@ fn pass(
                 begun(&*object, &context);
                 let started = Instant::now();
                 let uid = object.uid().unwrap_or_default();
-                let result = guarded(RECONCILE_TIMEOUT, reconcile::reconcile(object, &context)).await;
+                let reconcile = Box::pin(reconcile::reconcile(object, &context));
+                let result = guarded(RECONCILE_TIMEOUT, reconcile).await;
                 context.metrics.reconciled(if result.is_ok() { "success" } else { "error" }, started.elapsed(), id);
                 if let Err(error) = &result {
                     // What was written before it broke off is not known.

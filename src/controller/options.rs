@@ -7,6 +7,7 @@ use std::{
 
 use url::Url;
 
+use super::election::{ElectionOptions, Lost};
 use crate::{
     domain::{host::AllowedHosts, ownership::OwnerId},
     http,
@@ -34,6 +35,8 @@ pub struct Options {
     pub kms_writes_per_minute: Option<NonZeroU32>,
     /// Requests an hour in the name of each Bitbucket account, likewise.
     pub bitbucket_requests_per_hour: Option<NonZeroU32>,
+    /// How one of several replicas is made the leader; none: there is only this one.
+    pub election: Option<ElectionOptions>,
     /// Where metrics are served.
     pub metrics_addr: SocketAddr,
     /// Where health is served.
@@ -82,6 +85,9 @@ pub enum Error {
     /// Health and metrics can't be served.
     #[error(transparent)]
     Health(#[from] health::Error),
+    /// Another replica may lead by now.
+    #[error(transparent)]
+    Lost(#[from] Lost),
     /// No signals.
     #[error("signals can't be received: {0}")]
     Signals(#[source] std::io::Error),

@@ -36,6 +36,9 @@ pub async fn reconcile(object: Arc<BitbucketConnection>, context: &Context) -> R
         Task::Verify(due) => verify::verify(&observed, due, context).await,
         Task::Delete => verify::locate(&observed, context).await,
     };
+    if let Some(wait) = verified.postponed {
+        return report::postponed(&observed, wait, context).await;
+    }
     let written = Written::nothing(&observed);
     let mut outcome = act::act(&plan(&observed, &verified, &written), written, &observed, &verified, context).await?;
     if let Some(surprise) = outcome.surprise.take() {

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     api::{BitbucketConnection, BitbucketConnectionStatus, VERSION},
     domain::{
-        conditions::Class,
+        conditions::{Class, Reason},
         events::{Announcement, EventReason},
         limit::Priority,
         schedule,
@@ -62,6 +62,12 @@ pub async fn quiet(observed: &Observed, context: &Context) -> Result<Action, Err
     }
     let retry_at = observed.memory.retry_at.filter(|_| report.status.next_verification_time.is_none());
     Ok(wake([report.wake_at, retry_at], observed))
+}
+
+/// After a pass that has to wait for its turn, though nothing else is the matter.
+pub async fn postponed(observed: &Observed, wait: Duration, context: &Context) -> Result<Action, Error> {
+    quiet(observed, context).await?;
+    Ok(Action::requeue(wait + Duration::from_millis(50)))
 }
 
 /// After a pass that looked at everything.
@@ -127,6 +133,7 @@ fn next(observed: &Observed, outcome: &Outcome, report: &Report, context: &Conte
     context.memory.update(&observed.uid, |memory| {
         memory.attempts = if outage { attempts.saturating_add(1) } else { 0 };
         memory.retry_at = retry_at;
+        memory.queued = outcome.synced.reason == Reason::RateLimited;
         memory.urgent = outage && observed.priority() != Priority::InTurn;
         memory.kms = observed.access.as_ref().ok().map(|access| Arc::downgrade(&access.kms));
         memory.denied = observed.access.is_err();

@@ -41,6 +41,8 @@ pub async fn run(options: Options) -> Result<(), Error> {
 async fn client() -> Result<Client, Error> {
     let mut config = Config::infer().await.map_err(Error::NoCluster)?;
     config.read_timeout = Some(READ_TIMEOUT);
+    // Attempts are repeated where each is asked whether it may be made: see `leadership`.
+    config.default_retry = false;
     let address = config.cluster_url.to_string();
     let client = Client::try_from(config).map_err(Error::Client)?;
     match client.apiserver_version().await {

@@ -21,7 +21,7 @@ use crate::{
         schedule::{self, Due},
         spec::{self, AdoptionPolicy, ConnectionSpec, SpecProblem},
         token::{Push, Token},
-        verdict::Verdict,
+        verdict::{NoVerdict, Verdict},
     },
     kms::{KmsError, Reading, Snapshot},
     telemetry::traces::STEPS,
@@ -44,13 +44,22 @@ pub struct Verified {
     pub remote: Remote,
     /// When a service wants to be asked again.
     pub retry_after: Option<Duration>,
+    /// How long until a look has its turn that nothing but the interval asks for.
+    pub postponed: Option<Duration>,
 }
 
 /// Asks both services, as far as the pass needs their answers.
 #[tracing::instrument(target = STEPS, skip_all)]
 pub async fn verify(observed: &Observed, due: Due, context: &Context) -> Verified {
     let not_before = due.skips_caches().then(Instant::now);
-    let mut verified = Verified { token: None, credentials: None, at: None, remote: Remote::Absent, retry_after: None };
+    let mut verified = Verified {
+        token: None,
+        credentials: None,
+        at: None,
+        remote: Remote::Absent,
+        retry_after: None,
+        postponed: None,
+    };
     let Ok(spec) = &observed.spec else {
         verified.remote = unreachable(&observed.access);
         return verified;
@@ -65,16 +74,23 @@ pub async fn verify(observed: &Observed, due: Due, context: &Context) -> Verifie
         Ok(access) => {
             let not_before = if observed.memory.uncertain { Some(Instant::now()) } else { not_before };
             let reading = reading(observed, not_before);
-            find(observed, access, &spec.scope, reading, &mut verified.retry_after, context).await
+            find(observed, access, &spec.scope, reading, &mut verified, context).await
         }
     };
     verified
+}
+
+/// A look that nothing but the interval asks for waits for its turn without a word: nothing is known to be wrong.
+fn postponed(observed: &Observed, wait: Duration) -> Option<Duration> {
+    (observed.task == Task::Verify(Due::Interval)).then_some(wait)
 }
 
 /// How new a list has to be. Those who look because their interval is over share one, though they come one after another.
 fn reading(observed: &Observed, not_before: Option<Instant>) -> Reading {
     let max_age = match observed.task {
         Task::Verify(Due::Interval) => schedule::spread_of(observed.interval).min(SHARED_MAX) + SHARED,
+        // Those who wait for their turn to write would else read it again for each.
+        Task::Verify(Due::Retry) if observed.memory.queued => SHARED_MAX,
         _ => SHARED,
     };
     Reading { priority: observed.priority(), not_before, max_age }
@@ -83,13 +99,20 @@ fn reading(observed: &Observed, not_before: Option<Instant>) -> Reading {
 /// Looks up what a deletion has to deal with: by the status, else by the mark.
 #[tracing::instrument(name = "verify", target = STEPS, skip_all)]
 pub async fn locate(observed: &Observed, context: &Context) -> Verified {
-    let mut verified = Verified { token: None, credentials: None, at: None, remote: Remote::Absent, retry_after: None };
+    let mut verified = Verified {
+        token: None,
+        credentials: None,
+        at: None,
+        remote: Remote::Absent,
+        retry_after: None,
+        postponed: None,
+    };
     verified.remote = match (&observed.access, scope_of(observed)) {
         (Err(judgement), _) => Remote::Unreadable(judgement.clone()),
         (Ok(_), Err(problem)) => Remote::Unreadable(problem.judgement()),
         (Ok(access), Ok(scope)) => {
             let reading = reading(observed, Some(deletion_began(observed)));
-            find(observed, access, &scope, reading, &mut verified.retry_after, context).await
+            find(observed, access, &scope, reading, &mut verified, context).await
         }
     };
     verified
@@ -183,6 +206,9 @@ async fn ask_bitbucket(
         let reach = !spec.workspaces.is_empty();
         let given = context.verdicts.get(&credentials, observed.interval, not_before, reach, observed.priority()).await;
         verified.retry_after = given.retry_after();
+        if let Verdict::Unknown(NoVerdict::NotYet { wait }) = given.verdict {
+            verified.postponed = postponed(observed, wait);
+        }
         if !matches!(given.verdict, Verdict::Unknown(_)) {
             verified.at = Some(given.at);
         }
@@ -213,14 +239,17 @@ async fn find(
     access: &Access,
     scope: &KmsScope,
     reading: Reading,
-    retry_after: &mut Option<Duration>,
+    verified: &mut Verified,
     context: &Context,
 ) -> Remote {
     match search(observed, access, scope, reading).await {
         Ok(remote) => remote,
         Err(error) => {
             let rest = || access.kms.rests_for(scope).map(|rest| schedule::scatter(rest, &observed.uid));
-            *retry_after = errors::retry_after(&error).or_else(rest);
+            verified.retry_after = errors::retry_after(&error).or_else(rest);
+            if let KmsError::NotYet { wait } = error {
+                verified.postponed = postponed(observed, wait);
+            }
             failed(&error, access, scope, context)
         }
     }
@@ -249,7 +278,9 @@ async fn search(observed: &Observed, access: &Access, scope: &KmsScope, reading:
     }
     Ok(match list.owned_by(&observed.owner)[..] {
         [connection] => ours(KmsConnection::clone(connection), observed),
-        [] if recorded.is_some_and(|recorded| recorded.host != access.host) => Remote::HostChanged,
+        [] if recorded.is_some_and(|it| plan::is_another_kms(it, &access.host, list.organization())) => {
+            Remote::HostChanged
+        }
         [] if drops_projects(observed, access, &list) => Remote::NoProjects,
         [] => adoptable(observed, &list).map_or(Remote::Absent, Remote::Adoptable),
         _ => Remote::Ambiguous,

@@ -125,7 +125,8 @@ fn recount(changed: Vec<super::triggers::InstanceKey>, context: &Context) {
     changed.into_iter().for_each(|instance| context.recount(instance));
 }
 
-fn target_of(object: &BitbucketConnection) -> Target {
+/// A connection, as something to look at.
+pub fn target_of(object: &BitbucketConnection) -> Target {
     Target::Connection { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 

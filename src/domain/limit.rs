@@ -1,8 +1,8 @@
 //! How requests are spread so that a server's limit is never met, and who goes first.
 //!
-//! A server counts requests in a window and refuses those beyond its limit. Of `limit` requests in a window eight tenths
-//! go evenly spread, one tenth may go at once, and one tenth is kept for what can't wait: a deletion, a rotation. In no
-//! window are it more than `limit`.
+//! A server counts requests in a window and refuses those beyond its limit. Of `limit` requests in a window nine tenths
+//! go evenly spread, and one tenth may go at once: in no window are it more than `limit`. What can't wait, a deletion or
+//! a rotation, takes the next place of all, and everybody behind it moves back by one.
 //!
 //! Our own, because whoever must wait long gives up its place in the process and comes back: it needs a place in the
 //! queue that is kept for it. The generic cell rate algorithms at hand tell only when to ask again, and then all ask at
@@ -13,13 +13,15 @@ use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 /// How long a place in the queue is kept for somebody who is late. What was kept longer could go together with others'
 /// and be too many; servers allow a little more than we take.
 const KEPT: Duration = Duration::from_secs(15);
-/// From this limit on a tenth is kept for what can't wait; less would be no request at all.
-const SHARED_FROM: u32 = 20;
+/// How far apart people ask while the server wants no requests.
+const INSISTING: Duration = Duration::from_secs(1);
+/// Share of the limit that is sent evenly, in hundredths; the rest may go at once.
+const EVENLY: u32 = 90;
 
 /// Who goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Priority {
-    /// What a person asked for: it doesn't even wait while the server wants no requests, since that may be over.
+    /// What a person asked for: it goes even while the server wants no requests, since that may be over.
     AtOnce,
     /// Deletions and rotations.
     First,
@@ -48,118 +50,118 @@ pub struct Limit {
 impl Limit {
     /// How long `count` requests take that are sent in turn. Nothing without a limit.
     pub fn time_for(self, count: u64) -> Duration {
-        let spacing = self.requests.map(|requests| spacing(self.window, requests.get(), IN_TURN));
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        spacing.map_or(Duration::ZERO, |spacing| spacing.saturating_mul(count))
+        self.spacing().map_or(Duration::ZERO, |spacing| spacing.saturating_mul(count))
+    }
+
+    fn spacing(self) -> Option<Duration> {
+        let requests = self.requests?.get();
+        Some(self.window * 100 / requests.saturating_mul(EVENLY).max(1))
     }
 }
 
-/// Share of the limit that is sent evenly, in hundredths.
-const IN_TURN: u32 = 80;
-/// Share that is kept for what can't wait, in hundredths, spread evenly too.
-const FIRST: u32 = 8;
-
-fn spacing(window: Duration, requests: u32, hundredths: u32) -> Duration {
-    window * 100 / requests.saturating_mul(hundredths).max(1)
-}
-
-/// A row of evenly spread places, some of which may be taken at once.
+/// A place in the queue.
 #[derive(Clone, Copy, Debug)]
-struct Lane {
-    spacing: Duration,
-    /// How far ahead of its time a place may be taken.
-    ahead: Duration,
-    /// The time of the next place that is free.
-    next: Duration,
+struct Place {
+    at: Duration,
+    /// Of what can't wait: nobody goes before it any more.
+    firm: bool,
 }
 
-impl Lane {
-    fn new(limit: Limit, share: u32, at_once: u32) -> Option<Self> {
-        let requests = limit.requests?.get();
-        let spacing = spacing(limit.window, requests, share);
-        Some(Self { spacing, ahead: spacing * at_once.max(1).saturating_sub(1), next: Duration::ZERO })
-    }
-
-    /// When its next place may be taken, not before `from`; places are taken ahead of their time only if they may.
-    fn opens(&self, from: Duration, may_go_ahead: bool) -> Duration {
-        let ahead = if may_go_ahead { self.ahead } else { Duration::ZERO };
-        self.next.saturating_sub(ahead).max(from)
-    }
-
-    fn take(&mut self, at: Duration, slowed: Duration) {
-        self.next = self.next.max(at) + self.spacing.max(slowed);
-    }
+/// A row of evenly spread places, some of which may be taken ahead of their time.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    spacing: Duration,
+    ahead: Duration,
+    /// The time of the first place that nobody has.
+    next: Duration,
 }
 
 /// Gives turns for requests to one server.
 #[derive(Debug)]
 pub struct Limiter {
     /// None without a limit.
-    in_turn: Option<Lane>,
-    /// None where the limit is too small to be shared.
-    first: Option<Lane>,
+    row: Option<Row>,
     /// Until then the server wants no requests at all.
     paused: Duration,
     /// Wider spacing that the server's count asks for, and until when.
     slowed: (Duration, Duration),
+    /// Before that nobody else asks while the server wants no requests.
+    insisted: Duration,
     /// Places that are kept, by whom.
-    kept: HashMap<String, Duration>,
+    kept: HashMap<String, Place>,
     swept: Duration,
 }
 
 impl Limiter {
     /// One that keeps a limit.
     pub fn new(limit: Limit) -> Self {
-        let requests = limit.requests.map_or(0, NonZeroU32::get);
-        let shared = requests >= SHARED_FROM;
-        Self {
-            in_turn: Lane::new(limit, IN_TURN, requests / 10),
-            first: Lane::new(limit, FIRST, requests / 50).filter(|_| shared),
-            paused: Duration::ZERO,
-            slowed: (Duration::ZERO, Duration::ZERO),
-            kept: HashMap::new(),
-            swept: Duration::ZERO,
-        }
+        let at_once = limit.requests.map_or(0, NonZeroU32::get) / 10;
+        let row = limit.spacing().map(|spacing| Row {
+            spacing,
+            ahead: spacing * at_once.max(1).saturating_sub(1),
+            next: Duration::ZERO,
+        });
+        let never = (Duration::ZERO, Duration::ZERO);
+        let (paused, insisted, swept) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        Self { row, paused, slowed: never, insisted, kept: HashMap::new(), swept }
     }
 
     /// Asks for a turn. `who` is any name by which a place can be kept; asking again under it takes no second one.
     pub fn turn(&mut self, who: &str, priority: Priority, now: Duration) -> Turn {
         self.sweep(now);
-        let kept = self.kept.get(who).copied().filter(|at| *at + KEPT >= now);
-        if let Some(at) = kept {
-            match priority {
-                Priority::InTurn if at > now => return Turn::At(at),
-                Priority::InTurn => {
-                    self.kept.remove(who);
-                    return Turn::Now;
-                }
-                // What has become urgent doesn't wait for its old place.
-                Priority::First | Priority::AtOnce if at <= now => {
-                    self.kept.remove(who);
-                    return Turn::Now;
-                }
-                Priority::First | Priority::AtOnce => {}
+        let kept = self.kept.get(who).copied().filter(|place| place.at + KEPT >= now);
+        if let Some(place) = kept {
+            if place.at <= now {
+                self.kept.remove(who);
+                return Turn::Now;
+            }
+            // What has become urgent doesn't wait for its old place.
+            if place.firm || priority == Priority::InTurn {
+                return Turn::At(place.at);
             }
         }
-        let slowed = if now < self.slowed.1 { self.slowed.0 } else { Duration::ZERO };
-        let paused = if priority == Priority::AtOnce { Duration::ZERO } else { self.paused };
-        // After a refusal nobody goes ahead of its time.
-        let opens = |lane: &Lane| lane.opens(now.max(paused), paused <= now && slowed.is_zero());
-        let lane = match (priority, &mut self.in_turn, &mut self.first) {
-            (Priority::First | Priority::AtOnce, Some(in_turn), Some(first)) if opens(first) < opens(in_turn) => first,
-            (_, Some(in_turn), _) => in_turn,
-            // No limit of ours.
-            (_, None, _) if paused > now => return Turn::At(paused),
-            (_, None, _) => return Turn::Now,
-        };
-        let at = opens(lane);
-        lane.take(at, slowed);
-        if at <= now {
+        let paused = self.paused;
+        // A refusal may be over, and a person may know; a crowd of people asks one after the other.
+        if paused > now && priority == Priority::AtOnce && now >= self.insisted {
+            self.insisted = now + INSISTING;
             self.kept.remove(who);
             return Turn::Now;
         }
-        self.kept.insert(who.to_owned(), at);
+        let from = now.max(paused);
+        let Some(row) = self.row else {
+            // No limit of ours.
+            return if paused > now { Turn::At(paused) } else { Turn::Now };
+        };
+        let slowed = if now < self.slowed.1 { self.slowed.0 } else { Duration::ZERO };
+        let spacing = row.spacing.max(slowed);
+        // After a refusal, and while others use the limit up, nobody goes ahead of its time.
+        let ahead = if paused <= now && slowed.is_zero() { row.ahead } else { Duration::ZERO };
+        let last = row.next.saturating_sub(ahead).max(from);
+        let firm = priority != Priority::InTurn;
+        let at = if firm { self.jump(from, last, spacing) } else { last };
+        self.row = Some(Row { next: row.next.max(from) + spacing, ..row });
+        self.kept.remove(who);
+        if at <= now {
+            return Turn::Now;
+        }
+        self.kept.insert(who.to_owned(), Place { at, firm });
         Turn::At(at)
+    }
+
+    /// The first place that somebody else can be asked to leave, after those of the others that can't wait; everybody from
+    /// there on moves back by one. `last` is the place behind all.
+    fn jump(&mut self, from: Duration, last: Duration, spacing: Duration) -> Duration {
+        let ahead_of_us = self.kept.values().filter(|place| place.firm && place.at > from).map(|place| place.at).max();
+        let after = ahead_of_us.map_or(from, |at| at + spacing);
+        let movable = |place: &Place| !place.firm && place.at > from && place.at >= after;
+        let Some(at) = self.kept.values().filter(|place| movable(place)).map(|place| place.at).min() else {
+            return last;
+        };
+        for place in self.kept.values_mut().filter(|place| movable(place)) {
+            place.at += spacing;
+        }
+        at
     }
 
     /// The server refuses for so long. Whoever has a place gets another one after that.
@@ -174,7 +176,7 @@ impl Limiter {
             0 => self.pause(reset, now),
             left => {
                 let spacing = reset / left;
-                let wider = self.in_turn.is_some_and(|lane| spacing > lane.spacing);
+                let wider = self.row.is_some_and(|row| spacing > row.spacing);
                 self.slowed = if wider { (spacing, now + reset) } else { (Duration::ZERO, now) };
             }
         }
@@ -182,7 +184,7 @@ impl Limiter {
 
     fn sweep(&mut self, now: Duration) {
         if now >= self.swept + KEPT {
-            self.kept.retain(|_, at| *at + KEPT >= now);
+            self.kept.retain(|_, place| place.at + KEPT >= now);
             self.swept = now;
         }
     }
@@ -242,7 +244,7 @@ mod tests {
     fn a_crowd_is_served_in_the_order_of_its_coming_and_within_the_limit() {
         let mut limiter = Limiter::new(limit(150));
         let sent = send_all(&mut limiter, &many("object", 1_000, Priority::InTurn));
-        assert!(densest(&sent, MINUTE) <= 135, "nine tenths are for those in turn");
+        assert!(densest(&sent, MINUTE) <= 150);
         let times: Vec<_> = sent.values().collect();
         assert!(times.is_sorted(), "nobody overtakes");
         assert_eq!(sent.values().filter(|at| **at == Duration::ZERO).count(), 15, "some go at once");
@@ -257,10 +259,11 @@ mod tests {
         wanting.extend((0..10).map(|n| (format!("rotation-{n}"), Priority::First, seconds(30.0))));
         let sent = send_all(&mut limiter, &wanting);
         assert!(densest(&sent, MINUTE) <= 150);
-        for (who, at) in sent.iter().filter(|(who, _)| who.starts_with("rotation")) {
-            assert!(*at <= seconds(75.0), "{who} waited until {at:?}");
-        }
-        assert!(sent["rotation-0"] == seconds(30.0), "the first goes at once");
+        let places: Vec<_> = sent.iter().filter(|(who, _)| who.starts_with("rotation")).map(|(_, at)| *at).collect();
+        assert!(places.is_sorted(), "nor do they overtake one another: {places:?}");
+        assert!(places.iter().all(|at| *at <= seconds(30.0 + 11.0 * 60.0 / 135.0)), "{places:?}");
+        let crowd: Vec<_> = sent.iter().filter(|(who, _)| who.starts_with("object")).map(|(_, at)| at).collect();
+        assert!(crowd.is_sorted(), "the crowd moves back in its order");
     }
 
     #[test]
@@ -271,7 +274,8 @@ mod tests {
             limiter.turn(&format!("waiting-{n}"), Priority::InTurn, Duration::ZERO);
         }
         assert!(matches!(limiter.turn("waiting-99", Priority::InTurn, seconds(1.0)), Turn::At(at) if at > MINUTE));
-        assert_eq!(limiter.turn("waiting-99", Priority::First, seconds(1.0)), Turn::Now);
+        let urgent = limiter.turn("waiting-99", Priority::First, seconds(1.0));
+        assert!(matches!(urgent, Turn::At(at) if at <= seconds(3.0)), "{urgent:?}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod grants;
 mod hex;
 pub mod host;
 pub mod instance;
+pub mod leadership;
 pub mod limit;
 pub mod login;
 pub mod names;

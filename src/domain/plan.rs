@@ -4,6 +4,7 @@
 //! arrives at the same end, whatever the crash left behind.
 
 mod adoption;
+mod credentials;
 mod deletion;
 mod misplaced;
 mod restraint;
@@ -14,6 +15,8 @@ pub use adoption::name_conflict;
 pub use deletion::deletion;
 pub use misplaced::{is_misplaced, left_behind, no_projects};
 pub use restraint::{let_go, observed};
+
+use credentials::Need;
 
 use super::{
     conditions::{Judgement, Reason},
@@ -42,7 +45,7 @@ pub enum Remote {
     NameTaken,
     /// Nothing of ours, and a connection that bears no mark has the name that we want.
     Adoptable(KmsConnection),
-    /// The status tells of a connection at another host, and this one holds none of ours.
+    /// The status tells of a connection in another KMS, and this one holds none of ours: see [`is_another_kms`].
     HostChanged,
     /// A connection with our mark that is for the whole organization, though a project is wanted: see [`is_misplaced`].
     Misplaced(KmsConnection),
@@ -261,7 +264,7 @@ pub fn plan(wanted: &Wanted<'_>, remote: &Remote) -> Plan {
             Judgement::new(
                 Reason::KmsChanged,
                 format!(
-                    "{} now names another KMS, and that one holds no connection of this object. Nothing was written there. Set spec.host of the instance back to {}, or delete this object and create it anew for the new KMS.",
+                    "{} now leads to another KMS, or to another organization of it, and there is no connection of this object. Nothing was written there. Set spec.host of the instance back to {}, with credentials of the organization of then, or delete this object and create it anew.",
                     wanted.spec.kms_ref,
                     host(wanted.recorded)
                 ),
@@ -373,7 +376,7 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
     let marked_anew = ownership::bears_previous_mark(&connection.description, wanted.owner);
     let name = (connection.name != spec.name).then(|| spec.name.clone());
     let description = (text::trim(&connection.description) != described).then_some(described);
-    let need = credentials_need(wanted, connection);
+    let need = credentials::need(wanted, connection);
     let push = token.push(spec);
     let credentials = need.filter(|_| push == Push::Allowed);
 
@@ -445,6 +448,13 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
     Plan { tells, stages, pending: None, synced, holds: true, release: false }
 }
 
+/// Whether the KMS is another than the one that a connection was made in: by its host, or by the organization that the
+/// instance's identity belongs to. What isn't there then was not deleted, and must not be made a second time.
+pub fn is_another_kms(recorded: &ConnectionStatus, host: &str, organization: Option<&str>) -> bool {
+    let moved = recorded.org_id.as_deref().zip(organization).is_some_and(|(then, now)| then != now);
+    recorded.host != host || moved
+}
+
 /// Whether the pass before may have left undone what the spec wanted, by what Synced said after it. Then a difference is
 /// no proof that somebody changed the connection in the KMS.
 pub fn left_undone(synced: Reason) -> bool {
@@ -459,47 +469,6 @@ pub fn left_undone(synced: Reason) -> bool {
         // All was written but what may not be, or the connection isn't ours to write.
         _ => false,
     }
-}
-
-/// Why the credentials in the KMS are not those of the Secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Need {
-    /// The status doesn't know what was written: the answer to our write was lost.
-    NotRecorded,
-    /// The Secret has another token.
-    NewToken,
-    /// The Secret has another e-mail.
-    NewEmail,
-    /// Somebody else wrote credentials.
-    Drift,
-}
-
-fn credentials_need(wanted: &Wanted<'_>, connection: &KmsConnection) -> Option<Need> {
-    let Wanted { token, recorded, .. } = *wanted;
-    let (fingerprint, email) = match token {
-        Token::Asked { fingerprint, email, .. } | Token::RefusedBefore { fingerprint, email, .. } => {
-            (fingerprint, email)
-        }
-        // What can't be a token can't be the one in the KMS either.
-        Token::Invalid(_) => return Some(Need::NewToken),
-        Token::NoSecret | Token::NoKey(_) => return None,
-    };
-    let written = recorded.filter(|recorded| recorded.id == connection.id && recorded.token_fingerprint.is_some());
-    let Some(recorded) = written else { return Some(Need::NotRecorded) };
-    let drifted = match (&recorded.credentials_hash, &connection.credentials_hash) {
-        (Some(ours), Some(theirs)) => ours != theirs,
-        // Servers without hashes leave nothing to compare.
-        (_, None) | (None, _) => false,
-    };
-    if recorded.token_fingerprint.as_deref() != Some(fingerprint.as_str()) {
-        return Some(Need::NewToken);
-    }
-    if drifted {
-        // After a change of the Secret it may be our own write of another e-mail, which the status doesn't know.
-        return Some(if wanted.secret_changed { Need::NewEmail } else { Need::Drift });
-    }
-    let same_email = connection.email.as_ref().is_none_or(|stored| stored == email);
-    (!same_email).then_some(Need::NewEmail)
 }
 
 fn in_sync(spec: &ConnectionSpec) -> Judgement {

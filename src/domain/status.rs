@@ -201,8 +201,11 @@ fn times(
     // An outage is tried again with backoff; after a restart at once. A time that moved with every attempt would be
     // a write for each.
     let next = (class != Some(Class::Transient)).then(|| {
+        let forced = pass.spec.is_some_and(|spec| pass.interval > spec.interval);
         let set = pass.before.next_verification_time.as_ref().map(|time| time.0).filter(|at| *at > pass.now);
         match (findings.verified_at, set) {
+            // Where the limit of a host forces a longer interval, those who share a credential don't come together.
+            (Some(_), _) if forced => schedule::next_verification(pass.now, pass.interval, pass.uid),
             (Some(at), _) => schedule::next_verification(at, pass.interval, pass.uid),
             // Bitbucket wasn't asked: when it is to be asked doesn't change.
             (None, Some(at)) => at,

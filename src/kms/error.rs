@@ -254,7 +254,7 @@ pub(super) fn what(failure: Failure) -> String {
     match failure {
         Failure::Connect => NO_CONNECTION.to_owned(),
         Failure::Certificate => CERTIFICATE_NOT_TRUSTED.to_owned(),
-        Failure::Timeout | Failure::BrokenOff | Failure::TooLarge => failure.to_string(),
+        Failure::Timeout | Failure::BrokenOff | Failure::TooLarge | Failure::NotLeading => failure.to_string(),
     }
 }
 

@@ -92,6 +92,11 @@ impl Snapshot {
         self.by_id.is_empty()
     }
 
+    /// The organization that the identity sees, where a connection tells it.
+    pub fn organization(&self) -> Option<&str> {
+        self.by_id.iter().find_map(|found| found.0.org_id.as_deref())
+    }
+
     /// The connection of that id.
     pub fn by_id(&self, id: &str) -> Option<&Arc<KmsConnection>> {
         self.by_id.get(id).map(|found| &found.0)

@@ -52,6 +52,7 @@ pub struct Metrics {
     bitbucket: Requests,
     rate_limit_waits: Family<ServerLabels, Counter>,
     rate_limits: Family<LimitLabels, Gauge<f64, AtomicU64>>,
+    leader: Gauge,
 }
 
 /// Limits that this operator keeps, as it was told at its start; none: it keeps no limit of its own.
@@ -149,6 +150,12 @@ impl Metrics {
             Unit::Other("requests_per_second".to_owned()),
             rate_limits.clone(),
         );
+        let leader = Gauge::default();
+        operator.register(
+            "leader",
+            "Whether this replica looks after the objects: 1 if it does, else 0",
+            leader.clone(),
+        );
         let mut per_object = Registry::default();
         per_object.register_collector(Box::new(Samples(objects)));
         Arc::new(Self {
@@ -163,7 +170,13 @@ impl Metrics {
             bitbucket,
             rate_limit_waits,
             rate_limits,
+            leader,
         })
+    }
+
+    /// Whether this replica looks after the objects now.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
     }
 
     /// A reconcile ended. The id of the pass becomes the exemplar of its bucket: the way from a slow pass in a graph to
@@ -309,12 +322,15 @@ mod tests {
         metrics.begun("BitbucketConnection", "team-a", "payments");
         metrics.queue().asked("BitbucketConnection", "team-a", "another");
         metrics.keeps(Limits { kms_reads_per_minute: NonZeroU32::new(30), ..Limits::default() });
+        assert!(metrics.encode().contains("bitbucket_connection_operator_leader 0\n"));
+        metrics.leads(true);
         metrics.drift_corrected();
         metrics.kms_waits()();
         metrics.kms_observer()("list", "200", Duration::from_millis(40));
         metrics.bitbucket_observer()("verify", "timeout", Duration::from_secs(31));
         let text = metrics.encode();
         for line in [
+            "bitbucket_connection_operator_leader 1",
             "bitbucket_connection_operator_drift_corrections_total 1",
             "bitbucket_connection_operator_reconciles_total{result=\"succeeded\"} 1",
             "bitbucket_connection_operator_reconcile_duration_seconds_count 1",

@@ -1,7 +1,7 @@
 //! An instance that changes under its connections: they follow, or say that the KMS is another, and there is never a
 //! second connection.
 
-use bitbucket_connection_operator::api::{BitbucketConnection, KmsInstance};
+use bitbucket_connection_operator::api::{BitbucketConnection, KmsInstance, RECONCILE_REQUESTED_AT};
 use serde_json::json;
 use sim::{Connection, Kms, Match, Operation};
 
@@ -110,6 +110,34 @@ async fn another_name_of_the_same_server_is_followed() {
     for name in NAMES {
         assert!(!world.told(name).await.contains(&"DriftCorrected".to_owned()), "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_organization_gets_no_second_connection() {
+    let world = World::start().await;
+    world.instance().await;
+    world.secret(SECRET, EMAIL, TOKEN).await;
+    world.connection("payments").organization().apply().await;
+    world.ready("payments").await;
+    let ours = world.row("payments");
+    // The same host, seen with the eyes of another organization's identity.
+    world.kms.remove(&ours.id);
+    let mut others = Connection::new("somebodys");
+    others.org_id = uuid::Uuid::new_v4().to_string();
+    let others = world.kms.insert(others);
+    let written = world.kms.writes();
+    let bbc = world.request_reconcile("payments").await;
+    assert_condition(&bbc, "Synced", "False", "KmsChanged", &["another organization", "Nothing was written"]);
+    world.delete("payments").await;
+    world.not_ready("payments", "DeletionBlocked").await;
+    assert_eq!(world.kms.writes(), written);
+    // Back in the organization of then.
+    world.kms.remove(&others);
+    world.kms.insert(ours);
+    let now = json!({"metadata": {"annotations": {RECONCILE_REQUESTED_AT: "now"}}});
+    world.patch("payments", now).await;
+    world.until_gone("payments").await;
+    assert_eq!(world.kms.connections(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

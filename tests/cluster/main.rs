@@ -19,6 +19,7 @@ mod instance_changes;
 mod instances;
 mod kms_refusals;
 mod kms_versions;
+mod leadership;
 mod lifecycle;
 mod limits;
 mod memory_api;

@@ -2,106 +2,25 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use bitbucket_connection_operator::{
-    api::{BitbucketConnection, ClusterKmsInstance},
-    domain::scopes::{UseCase, required},
-};
-use k8s_openapi::{ByteString, api::core::v1::Secret};
-use kube::ResourceExt;
+use bitbucket_connection_operator::api::BitbucketConnection;
+use jiff::SignedDuration;
 use memory_api::{Match, Verb};
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
-use sim::{Caller, Operation, Tally, Token};
+use sim::{Caller, Limits, Operation};
 
-use crate::world::{KMS, World};
+use crate::{
+    fleet::{Fleet, fingerprint},
+    world::World,
+};
 
-/// Credentials, each of an account of its own.
-const CREDENTIALS: usize = 40;
-/// Connections that share a project, and so a list.
-const PROJECT: usize = 100;
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
+/// Which credential is rotated, and at the end of which hour.
+const ROTATED: (usize, usize) = (7, 12);
 
-/// How many connections: as many as the full simulation is asked for, else enough to meet the limits.
-fn connections() -> usize {
-    std::env::var("CONNECTIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(500)
-}
-
-fn object<K: DeserializeOwned>(value: Value) -> K {
-    serde_json::from_value(value).expect("an object")
-}
-
-fn project(number: usize) -> String {
-    uuid::Uuid::from_u128(1 + number as u128).to_string()
-}
-
-fn namespace(credential: usize) -> String {
-    format!("team-{credential:02}")
-}
-
-fn secret(world: &World, credential: usize, name: &str, version: usize) -> Secret {
-    let (email, token) = (format!("bot-{credential}@example.com"), format!("ATATT3x-{name}-{credential}-{version}"));
-    let scopes = required(&[UseCase::SecretScanning], &[]);
-    let scopes: Vec<_> = scopes.iter().map(|scope| scope.as_str()).collect();
-    world.bitbucket.add(Token::new(&email, &token).scopes(scopes));
-    let data = [("email", email), ("token", token), ("expiresAt", "2027-02-01".to_owned())];
-    Secret {
-        data: Some(data.into_iter().map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes()))).collect()),
-        ..object(json!({"metadata": {"name": name, "namespace": namespace(credential)}}))
-    }
-}
-
-fn connection(number: usize, credential: usize, secret: &str) -> BitbucketConnection {
-    object(json!({
-        "apiVersion": "connections.kms.hanzo.ai/v1alpha1",
-        "kind": "BitbucketConnection",
-        "metadata": {"name": format!("connection-{number:05}"), "namespace": namespace(credential)},
-        "spec": {
-            "projectId": project(number / PROJECT),
-            "secretRef": {"name": secret},
-            "scopes": {"useCases": ["SecretScanning"]},
-        },
-    }))
-}
-
-/// The fleet, applied at once.
-fn apply(world: &World, count: usize) {
-    world.api.create_namespace("kms");
-    let login = json!({"metadata": {"name": "kms", "namespace": "kms"}});
-    let data = [("clientId", "client"), ("clientSecret", "client-secret")];
-    world.api.create(&Secret {
-        data: Some(data.into_iter().map(|(key, value)| (key.to_owned(), ByteString(value.into()))).collect()),
-        ..object(login)
-    });
-    world.kms.add_identity("client", "client-secret");
-    world.api.create::<ClusterKmsInstance>(&object(json!({
-        "apiVersion": "connections.kms.hanzo.ai/v1alpha1",
-        "kind": "ClusterKmsInstance",
-        "metadata": {"name": "default"},
-        "spec": {
-            "host": KMS,
-            "namespace": "kms",
-            "auth": {"universal": {"secretRef": {"name": "kms"}}},
-            "grants": [{"namespaceSelector": {}, "projectIds": ["*"]}],
-        },
-    })));
-    for credential in 0..CREDENTIALS {
-        world.api.create_namespace(&namespace(credential));
-        world.api.create(&secret(world, credential, "shared", 0));
-    }
-    (0..=count / PROJECT).for_each(|number| world.kms.add_project(&project(number)));
-    for number in 0..count {
-        world.api.create(&connection(number, number % CREDENTIALS, "shared"));
-    }
-}
-
-fn is_ready(object: &BitbucketConnection) -> bool {
-    let conditions = object.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-}
-
-fn ready(world: &World) -> usize {
-    world.api.list::<BitbucketConnection>().iter().filter(|object| is_ready(object)).count()
+/// As many connections as the whole simulation is asked for, else enough to meet the limits.
+fn fleet() -> Fleet {
+    let connections = std::env::var("CONNECTIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(300);
+    Fleet { connections, credentials: 40, sharing_a_project: 100, interval: "1h" }
 }
 
 /// What an hour cost.
@@ -121,14 +40,13 @@ impl Hour {
     /// What there was up to now.
     fn so_far(world: &World) -> Self {
         let (kms, bitbucket) = (world.kms.tally(), world.bitbucket.tally());
-        let of = |tally: &Tally, operations: &[Operation]| tally.clone().of(operations.iter().copied()).total();
         let writes = [Verb::Create, Verb::Update, Verb::Patch, Verb::Delete];
         let all: u64 = writes.into_iter().map(|verb| world.api.count(&Match::verb(verb))).sum();
         let statuses = world.api.count(&Match::status_writes());
         Self {
-            reads: of(&kms, &[Operation::List, Operation::Get, Operation::GetByName]),
-            writes: of(&kms, &[Operation::Create, Operation::Update, Operation::Delete]),
-            logins: of(&kms, &[Operation::Login]),
+            reads: kms.clone().of(READS).total(),
+            writes: kms.clone().of(WRITES).total(),
+            logins: kms.clone().of([Operation::Login]).total(),
             asked: bitbucket.clone().by(Caller::Operator).total(),
             tried: bitbucket.clone().by(Caller::Kms).total(),
             refused: kms.ended(429) + bitbucket.ended(429),
@@ -151,86 +69,89 @@ impl Hour {
     }
 }
 
-const HEAD: &str =
-    "hour   ready | KMS reads writes logins | Bitbucket asked by the KMS | 429 | status writes others | not verified";
+const READS: [Operation; 3] = [Operation::List, Operation::Get, Operation::GetByName];
+const WRITES: [Operation; 3] = [Operation::Create, Operation::Update, Operation::Delete];
 
-fn row(table: &mut String, number: usize, ready: usize, hour: Hour, late: usize) {
+const HEAD: &str = "\
+            |        KMS             |  Bitbucket called by    |     |  API server
+hour  ready |  reads  writes  logins | the operator  the KMS   | 429 | status writes  others | overdue
+";
+
+fn row(table: &mut String, number: usize, ready: usize, hour: Hour, overdue: usize) {
     let Hour { reads, writes, logins, asked, tried, refused, statuses, others } = hour;
     let _ = writeln!(
         table,
-        "{number:4} {ready:7} | {reads:9} {writes:6} {logins:6} | {asked:15} {tried:10} | {refused:3} | {statuses:13} {others:6} | {late:12}"
+        "{number:4} {ready:6} | {reads:6} {writes:7} {logins:7} | {asked:12} {tried:8}   | {refused:3} | {statuses:13} {others:7} | {overdue:7}"
     );
 }
 
-/// Objects that were not verified within their effective interval, with its tenth of jitter and a minute to do it in.
-fn late(world: &World) -> usize {
-    let now = world.now();
-    let is_late = |object: &BitbucketConnection| {
-        let status = object.status.clone().unwrap_or_default();
-        status.next_verification_time.is_none_or(|next| next.0 + jiff::SignedDuration::from_mins(1) < now)
-    };
-    world.api.list::<BitbucketConnection>().iter().filter(|object| is_late(object)).count()
-}
-
-fn fingerprint(world: &World, namespace: &str, name: &str) -> Option<String> {
-    let object: Option<BitbucketConnection> = world.api.get(namespace, name);
-    object?.status?.connection?.token_fingerprint
+/// Objects whose verification is due for more than a minute, or of which nobody knows when it is.
+fn overdue(world: &World) -> usize {
+    let latest = world.now() - SignedDuration::from_mins(1);
+    let next = |object: &BitbucketConnection| Some(object.status.as_ref()?.next_verification_time.as_ref()?.0);
+    world.api.list().iter().filter(|object| next(object).is_none_or(|next| next < latest)).count()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_day_at_the_limits_of_both_services() {
-    let count = connections();
+    let fleet = fleet();
     let mut world = World::new();
-    world.kms.set_limits(sim::Limits::USUAL);
+    world.kms.set_limits(Limits::USUAL);
     world.bitbucket.limit_per_hour(Some(1_000));
-    for front in [&*world.bitbucket, &*world.kms] {
-        front.keep_journal(false);
-    }
-    apply(&world, count);
-    let mut table = format!("{HEAD}\n");
-    let (mut before, mut statuses) = (Hour::so_far(&world), Vec::new());
+    world.bitbucket.keep_journal(false);
+    world.kms.keep_journal(false);
+    fleet.apply(&world);
+    let mut table = HEAD.to_owned();
+    let mut before = Hour::so_far(&world);
     world.start();
-    // Writing them all takes this long, at nine tenths of what is sent in turn.
-    let onboarding = Duration::from_secs(count as u64 * 60 / 120);
-    let hours = 24;
-    for number in 1..=hours {
+    // Of 150 writes a minute nine tenths are sent evenly.
+    let count = u32::try_from(fleet.connections).expect("not too many");
+    let onboarding = MINUTE * count / 135 + HOUR;
+    let mut quiet = (0, 0);
+    for number in 1..=24 {
         tokio::time::sleep(HOUR).await;
         let now = Hour::so_far(&world);
-        let (hour, late) = (now.since(before), late(&world));
-        row(&mut table, number, ready(&world), hour, late);
+        let (ready, hour, overdue) = (Fleet::ready(&world), now.since(before), overdue(&world));
+        row(&mut table, number, ready, hour, overdue);
         before = now;
-        if HOUR * u32::try_from(number).unwrap_or(0) > onboarding + HOUR {
-            assert_eq!((ready(&world), hour.refused, late), (count, 0, 0), "hour {number}\n{table}");
-            statuses.push(hour.statuses);
+        if HOUR * u32::try_from(number).unwrap_or(u32::MAX) > onboarding {
+            let told = format!("hour {number}\n{table}");
+            assert_eq!((ready, hour.refused, overdue), (fleet.connections, 0, 0), "{told}");
+            assert!(hour.asked <= fleet.credentials + 1, "Bitbucket is asked once for each credential: {told}");
+            if number != ROTATED.1 + 1 {
+                assert!(hour.statuses <= u64::from(count), "one write for each object: {told}");
+                assert_eq!((hour.writes, hour.others), (0, 0), "{told}");
+                quiet = (quiet.0 + 1, quiet.1 + hour.statuses);
+            }
         }
-        if number == 12 {
-            rotate(&world, &mut table).await;
+        if number == ROTATED.1 {
+            rotate(&world, fleet, &mut table).await;
         }
     }
-    println!("{count} connections with {CREDENTIALS} credentials\n{table}");
-    assert_eq!(before.refused, 0, "nobody has to refuse anything\n{table}");
+    println!("{} connections with {} credentials\n{table}", fleet.connections, fleet.credentials);
+    assert!(quiet.1 * 10 >= quiet.0 * u64::from(count) * 9, "an interval is an hour, and a tenth at most: {table}");
+    assert_eq!(before.refused, 0, "nobody ever had to refuse anything: {table}");
+    let busiest = |operations: [Operation; 3]| world.kms.tally().of(operations).busiest_minute();
+    assert!(busiest(READS) <= 50 && busiest(WRITES) <= 150, "{} {}", busiest(READS), busiest(WRITES));
+    assert_eq!(world.kms.connections().len(), fleet.connections, "one for each");
     world.stop().await;
 }
 
 /// A person replaces a token that many connections share.
-async fn rotate(world: &World, table: &mut String) {
-    let (namespace, sharers) = (namespace(7), (0..connections()).filter(|number| number % CREDENTIALS == 7).count());
-    let old = fingerprint(world, &namespace, "connection-00007");
-    let new = secret(world, 7, "shared", 1);
-    world.api.update::<Secret>(&namespace, "shared", |secret| secret.data = new.data);
-    let rotated = |world: &World| {
-        let all = world.api.list::<BitbucketConnection>();
-        let of = |object: &&BitbucketConnection| object.namespace().as_deref() == Some(namespace.as_str());
-        let current = |object: &BitbucketConnection| {
-            object.status.clone().and_then(|status| status.connection?.token_fingerprint) != old
-        };
-        all.iter().filter(of).filter(|object| current(object)).count()
-    };
-    let first = world.until("the first has the new token", MINUTE, |world| rotated(world) > 0).await;
-    let all = world.until("all have the new token", HOUR, |world| rotated(world) == sharers).await;
+async fn rotate(world: &World, fleet: Fleet, table: &mut String) {
+    let (credential, _) = ROTATED;
+    let (namespace, name) = fleet.name(credential);
+    let object = world.api.get::<BitbucketConnection>(&namespace, &name).expect("an object");
+    let old = fingerprint(&object).expect("a fingerprint").to_owned();
+    Fleet::rotate(world, credential, 1);
+    let new = |world: &World| fleet.with_fingerprint(world, credential, |fingerprint| fingerprint != old);
+    let first = world.until("one has the new token", MINUTE, |world| new(world) > 0).await;
+    let sharers = fleet.sharers(credential);
+    // More than 150 a minute nobody may write.
+    let limit = MINUTE * u32::try_from(sharers / 100 + 1).unwrap_or(u32::MAX);
+    let all = first + world.until("all have the new token", limit, |world| new(world) == sharers).await;
     let _ = writeln!(
         table,
-        "     a rotated token: in the first connection after {first:?}, in all {sharers} after {:?}",
-        first + all
+        "     a token is rotated: the first connection has it after {first:?}, all {sharers} after {all:?}"
     );
 }

@@ -2,4 +2,6 @@
 //! many thousands of objects.
 
 mod day;
+mod fleet;
+mod pace;
 mod world;

@@ -76,6 +76,7 @@ impl World {
             kms_reads_per_minute: NonZeroU32::new(50),
             kms_writes_per_minute: NonZeroU32::new(150),
             bitbucket_requests_per_hour: NonZeroU32::new(500),
+            election: None,
             metrics_addr: local,
             health_addr: local,
         };
@@ -118,7 +119,8 @@ impl World {
         let began = Instant::now();
         while !is_so(self) {
             assert!(began.elapsed() < within, "after {:?} it isn't so that {what}", began.elapsed());
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            // Looking costs more than passing the time.
+            tokio::time::sleep((within / 120).max(Duration::from_millis(500))).await;
         }
         began.elapsed()
     }

@@ -200,9 +200,9 @@ impl Reason {
                 "Shorten `spec.description`, or set it where the connection has a long text of its own.",
             ),
             Self::KmsChanged => about(
-                "The instance names another KMS than the one in which the connection was made. Nothing was written there.",
-                "`spec.host` of the instance was changed, and the new KMS doesn't hold the connection.",
-                "Set the host back, or delete the object and create it anew for the new KMS.",
+                "The instance leads to another KMS than the one in which the connection was made, or to another organization of it. Nothing was written there.",
+                "`spec.host` of the instance was changed, or its credentials are those of another organization.",
+                "Set host and credentials back, or delete the object and create it anew for the new KMS.",
             ),
             Self::OwnershipAmbiguous => about(
                 "Several connections bear the mark of this object, so none of them is touched.",

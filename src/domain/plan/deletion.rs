@@ -69,7 +69,7 @@ pub fn deletion(policy: Option<DeletionPolicy>, recorded: Option<&ConnectionStat
             blocked(&Judgement::new(
                 Reason::KmsChanged,
                 format!(
-                    "The instance now names another KMS, which doesn't hold the connection. Set its spec.host back to {}.",
+                    "The instance now leads to another KMS, or to another organization of it, which doesn't hold the connection. Set its spec.host back to {}, with credentials of the organization of then.",
                     host(recorded)
                 ),
             )),

@@ -33,7 +33,7 @@ pub async fn grant(client: &Client, user: &str, namespace: Option<&str>) {
         {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
     ]);
     let leases = json!([
-        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update", "patch"]},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]},
     ]);
     let bind = |role: &str, namespace: Option<&str>| {
         let kind = if namespace.is_some() { "RoleBinding" } else { "ClusterRoleBinding" };

@@ -167,6 +167,16 @@ impl World {
         Operator::new(&self.plane, kubeconfig, args, self.envs.clone())
     }
 
+    /// The same as a user of its own, with the same rights, so that its writes are told from those of the first. It comes
+    /// with the user's name.
+    pub async fn replica_apart(&self) -> (Operator, String) {
+        let user = format!("{}-{}", self.user, uuid::Uuid::new_v4().simple());
+        let namespace = (!self.is_cluster_wide()).then(|| self.namespace());
+        rights::grant(self.client(), &user, namespace).await;
+        let kubeconfig = self.plane.control_plane.kubeconfig_for(&user).expect("a kubeconfig");
+        (Operator::new(&self.plane, kubeconfig, self.args.clone(), self.envs.clone()), user)
+    }
+
     /// Another namespace; an operator that sees one namespace doesn't see it.
     pub async fn tenant(&self, name: &str) -> Tenant {
         rights::make_namespace(self.client(), name).await;
@@ -177,6 +187,11 @@ impl World {
     /// a write a moment after a watch may have shown it: see [`World::api_writes_until`].
     pub fn api_writes(&self) -> Vec<Write> {
         writes::of_user(&self.plane.control_plane.audit_log(), &self.user)
+    }
+
+    /// What another user changed in the API server, or tried to: see [`World::replica_apart`].
+    pub fn api_writes_of(&self, user: &str) -> Vec<Write> {
+        writes::of_user(&self.plane.control_plane.audit_log(), user)
     }
 
     /// Secrets and ConfigMaps that the operator read, or tried to, such as `secrets team-a/bitbucket-token`.
