@@ -96,12 +96,12 @@ pub enum Error {
     /// The log can't be set up.
     #[error(transparent)]
     Logs(#[from] crate::telemetry::logs::Error),
-    /// The times of the Lease don't go together.
-    #[error(transparent)]
-    Terms(#[from] crate::domain::leadership::BadTerms),
     /// Traces can't be exported.
     #[error(transparent)]
     Traces(#[from] crate::telemetry::traces::Error),
+    /// The times of the Lease don't go together.
+    #[error(transparent)]
+    Terms(#[from] crate::domain::leadership::BadTerms),
     /// The operator stopped.
     #[error(transparent)]
     Run(#[from] crate::controller::Error),
@@ -123,8 +123,8 @@ impl Error {
             Self::Check(error) => error.exit_code(),
             Self::Runtime(_)
             | Self::Logs(_)
-            | Self::Terms(_)
             | Self::Traces(_)
+            | Self::Terms(_)
             | Self::Run(_)
             | Self::Crds(_)
             | Self::Stdout(_) => ExitCode::FAILURE,

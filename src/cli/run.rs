@@ -318,7 +318,8 @@ pub(super) fn run(options: RunOptions) -> Result<(), Error> {
     logs::init(options.log_format, traces.as_ref())?;
     let options = options.try_into()?;
     let result = runtime.block_on(controller::run(options));
-    if let Some(traces) = traces {
+    // Only after an orderly end: whoever lost the lead must be gone before another begins.
+    if let (Some(traces), true) = (traces, result.is_ok()) {
         traces.end();
     }
     // At once: who leads no more waits for nobody.

@@ -373,7 +373,8 @@ fn pass(
                 begun(&*object, &context);
                 let started = Instant::now();
                 let uid = object.uid().unwrap_or_default();
-                let result = guarded(RECONCILE_TIMEOUT, Box::pin(reconcile::reconcile(object, &context))).await;
+                let reconcile = Box::pin(reconcile::reconcile(object, &context));
+                let result = guarded(RECONCILE_TIMEOUT, reconcile).await;
                 context.metrics.reconciled(if result.is_ok() { "success" } else { "error" }, started.elapsed(), id);
                 if let Err(error) = &result {
                     // What was written before it broke off is not known.

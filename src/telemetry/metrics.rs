@@ -51,8 +51,8 @@ pub struct Metrics {
     kms: Requests,
     bitbucket: Requests,
     rate_limit_waits: Family<ServerLabels, Counter>,
-    leader: Gauge,
     rate_limits: Family<LimitLabels, Gauge<f64, AtomicU64>>,
+    leader: Gauge,
 }
 
 /// Limits that this operator keeps, as it was told at its start; none: it keeps no limit of its own.
@@ -143,18 +143,18 @@ impl Metrics {
             "Requests that had to wait so that the limit of a server is kept",
             rate_limit_waits.clone(),
         );
-        let leader = Gauge::default();
-        operator.register(
-            "leader",
-            "Whether this replica looks after the objects: 1 if it does, else 0",
-            leader.clone(),
-        );
         let rate_limits = Family::default();
         operator.register_with_unit(
             "rate_limit",
             "Most requests that this operator sends: to each host of a KMS, or in the name of each Bitbucket account. No series where it keeps no limit",
             Unit::Other("requests_per_second".to_owned()),
             rate_limits.clone(),
+        );
+        let leader = Gauge::default();
+        operator.register(
+            "leader",
+            "Whether this replica looks after the objects: 1 if it does, else 0",
+            leader.clone(),
         );
         let mut per_object = Registry::default();
         per_object.register_collector(Box::new(Samples(objects)));
@@ -169,8 +169,8 @@ impl Metrics {
             kms,
             bitbucket,
             rate_limit_waits,
-            leader,
             rate_limits,
+            leader,
         })
     }
 
@@ -317,13 +317,13 @@ mod tests {
     #[test]
     fn what_happened_is_counted() {
         let metrics = Metrics::new(Vec::new);
-        assert!(metrics.encode().contains("bitbucket_connection_operator_leader 0\n"));
-        metrics.leads(true);
         metrics.reconciled("succeeded", Duration::from_millis(7), "a1".to_owned());
         metrics.queue().asked("BitbucketConnection", "team-a", "payments");
         metrics.begun("BitbucketConnection", "team-a", "payments");
         metrics.queue().asked("BitbucketConnection", "team-a", "another");
         metrics.keeps(Limits { kms_reads_per_minute: NonZeroU32::new(30), ..Limits::default() });
+        assert!(metrics.encode().contains("bitbucket_connection_operator_leader 0\n"));
+        metrics.leads(true);
         metrics.drift_corrected();
         metrics.kms_waits()();
         metrics.kms_observer()("list", "200", Duration::from_millis(40));

@@ -76,20 +76,21 @@ async fn every_query_of_the_dashboard_is_answered() {
     let Some(program) = tools::find_or_skip("prometheus", "every_query_of_the_dashboard_is_answered") else { return };
     let world = fleet().await;
     let prometheus = Prometheus::start(&program, &world).await;
-    let leads = world.metrics().await.0.contains("bitbucket_connection_operator_leader");
     for (title, query) in queries(None) {
-        // Where nobody elects a leader there is nothing to ask for.
-        if leads || !query.contains("_leader") {
-            let what = format!("{title} shows something by {query}");
-            prometheus.until(&query, &what, |answer| !answer.is_empty()).await;
-        }
+        let what = format!("{title} shows something by {query}");
+        prometheus.until(&query, &what, |answer| !answer.is_empty()).await;
     }
 
     let of_panel = async |title: &str| prometheus.query(&queries(Some(title)).remove(0).1).await;
     let number = async |title: &str| of_panel(title).await.first().map(|sample| sample.value);
-    for (title, expected) in
-        [("Connections", 6.0), ("Not ready", 2.0), ("Expiring soon", 1.0), ("Expired", 1.0), ("Queue", 0.0)]
-    {
+    for (title, expected) in [
+        ("Connections", 6.0),
+        ("Not ready", 2.0),
+        ("Expiring soon", 1.0),
+        ("Expired", 1.0),
+        ("Leaders", 1.0),
+        ("Queue", 0.0),
+    ] {
         assert_eq!(number(title).await, Some(expected), "{title}");
     }
     let names = |samples: &[prometheus::Sample]| -> Vec<_> { samples.iter().map(|it| it.label("name")).collect() };
@@ -112,16 +113,12 @@ async fn alerts_see_what_is_wrong_and_nothing_else() {
     let Some(program) = tools::find_or_skip("prometheus", "alerts_see_what_is_wrong_and_nothing_else") else { return };
     let world = fleet().await;
     let prometheus = Prometheus::start(&program, &world).await;
-    let leads = world.metrics().await.0.contains("bitbucket_connection_operator_leader");
-    let mut expected = vec![
+    let expected = [
         "BitbucketConnectionCredentialsRefused refused #team-of-refused".to_owned(),
         "BitbucketConnectionNotReady lacking #team-of-lacking".to_owned(),
         "BitbucketConnectionTokenExpired expired #team-of-expired".to_owned(),
         "BitbucketConnectionTokenExpiring expiring #team-of-expiring".to_owned(),
     ];
-    if !leads {
-        expected.insert(3 - 1, "BitbucketConnectionOperatorNoLeader  ".to_owned());
-    }
     // They wait for minutes before they fire; that they are about to is seen at once.
     prometheus.until_alerts(&expected).await;
     for rule in prometheus.rules().await {
@@ -135,8 +132,7 @@ async fn alerts_see_what_is_wrong_and_nothing_else() {
         let data = json!({"email": EMAIL, "token": "ATATT3x-canary-of-the-next", "expiresAt": end});
         world.secret_with(name, data).await;
     }
-    expected.retain(|alert| alert.contains("NoLeader"));
-    prometheus.until_alerts(&expected).await;
+    prometheus.until_alerts(&[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
