@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 
 use axum::{Router, body::Bytes, http::HeaderMap, routing::post};
 use k8s_openapi::api::rbac::v1::RoleBinding;
-use kube::{Api, api::DeleteParams};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     trace::v1::{Span, status::StatusCode},
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 use sim::{Fault, Match, Operation};
 use tokio::net::TcpListener;
 
-use crate::harness::{CLIENT_SECRET, EMAIL, SECRET, TOKEN, World, gives_away};
+use crate::harness::{CLIENT_SECRET, EMAIL, SECRET, TOKEN, World, gives_away, rights};
 
 /// A collector that keeps what it is sent: bodies, and the headers that came with them.
 #[derive(Clone, Default)]
@@ -136,9 +135,7 @@ async fn a_pass_that_breaks_off_is_a_trace_of_an_error() {
     let world = World::builder().env("OTEL_EXPORTER_OTLP_ENDPOINT", &url).start().await;
     world.ready_connection("payments").await;
     // Its watches go on; what it asks for now is refused.
-    let bindings: Api<RoleBinding> = world.api();
-    let name = format!("{}-bitbucket-connection-operator", world.user());
-    bindings.delete(&name, &DeleteParams::default()).await.expect("rights that can be taken");
+    world.delete_object::<RoleBinding>(rights::NAME).await;
     world.patch("payments", json!({"spec": {"description": "Looked at again."}})).await;
     world.operator.says(&["the pass broke off", "payments"]).await;
     world.operator.terminate().await;
