@@ -8,8 +8,8 @@ use crate::{
     domain::{
         credential::Credentials,
         limit::Priority,
+        names,
         verdict::{NoVerdict, Reach},
-        workspaces,
     },
     http::{self, Answer, BODY_MAX},
 };
@@ -72,7 +72,7 @@ fn page(answer: &Answer, token: &str) -> Result<Page, NoVerdict> {
     let values = values.ok_or_else(|| unavailable("an answer that lists no workspaces"))?;
     let slug = |value: &Value| {
         let slug = value.get("workspace")?.get("slug")?.as_str()?.trim();
-        (workspaces::is_slug(slug) && http::mask(slug, &[token]) == slug).then(|| slug.to_owned())
+        (names::is_workspace_slug(slug) && http::mask(slug, &[token]) == slug).then(|| slug.to_owned())
     };
     let slugs = values.iter().filter_map(slug).collect();
     Ok(Page { slugs, last: values.is_empty() || json.get("next").and_then(Value::as_str).is_none() })

@@ -15,7 +15,6 @@ use crate::domain::{
     expiry, names,
     ownership::{BadOwnerId, OwnerId},
     scopes::{Scope, UseCase},
-    workspaces,
 };
 
 /// The most reconciles at once; beyond it more memory is used and nothing gets faster.
@@ -108,7 +107,7 @@ pub(super) fn scope(text: &str) -> Result<Scope, String> {
 pub(super) fn workspace(text: &str) -> Result<String, String> {
     let text = text.trim();
     let example = "such as hanzo-payments in bitbucket.org/hanzo-payments; separate several by commas";
-    if workspaces::is_slug(text) {
+    if names::is_workspace_slug(text) {
         Ok(text.to_owned())
     } else {
         Err(format!("must be the slug of a workspace, in lower case, {example}"))

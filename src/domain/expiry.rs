@@ -2,6 +2,8 @@
 //!
 //! No call lets a token read its own expiry: it is declared by people, or inferred from Atlassian's limit.
 
+pub mod source;
+
 use jiff::{Timestamp, civil, tz::TimeZone};
 
 use super::{
@@ -9,44 +11,12 @@ use super::{
     duration::Span,
     place::Place,
 };
+pub use source::ExpirySource;
 
 /// Atlassian's limit: a token ends at most a year after it was made.
 const LIMIT: Span = Span::from_days(365);
 /// A declared date is called implausible when it lies this much beyond the limit: a date has no time of day.
 const TOLERANCE: Span = Span::from_days(2);
-
-/// Where an expiry is known from, the first that is present.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExpirySource {
-    /// The Secret's key: it changes with the token, so it wins.
-    Secret,
-    /// The Secret's annotation.
-    Annotation,
-    /// `spec.expiry.notAfter`.
-    Spec,
-    /// First seen + Atlassian's limit: only the latest possible date.
-    Inferred,
-}
-
-impl ExpirySource {
-    /// All of them, the weightiest first.
-    pub const ALL: [Self; 4] = [Self::Secret, Self::Annotation, Self::Spec, Self::Inferred];
-
-    /// The word in the status.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Secret => "Secret",
-            Self::Annotation => "Annotation",
-            Self::Spec => "Spec",
-            Self::Inferred => "Inferred",
-        }
-    }
-
-    /// The source of that word.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|source| source.as_str() == word)
-    }
-}
 
 /// What people wrote about the expiry of the token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

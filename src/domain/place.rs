@@ -4,7 +4,7 @@
 //! waits; a reader of `check` edits a command line, and runs it again.
 
 use super::{
-    expiry::ExpirySource,
+    expiry::source::ExpirySource,
     spec::{Policy, SecretKeys},
 };
 use crate::api::EXPIRES_AT;

@@ -9,7 +9,7 @@ use super::{
     names,
     ownership::DESCRIPTION_MAX,
     scopes::{self, Scope, UseCase},
-    text, workspaces,
+    text,
 };
 use crate::api::BitbucketConnectionSpec;
 
@@ -215,7 +215,7 @@ pub fn validate(object: &str, raw: &BitbucketConnectionSpec) -> Result<Connectio
         return Err(invalid("spec.scopes", "needs at least one use case or additional scope"));
     }
     let workspaces: BTreeSet<_> = raw.workspaces.iter().cloned().collect();
-    if !workspaces.iter().all(|slug| workspaces::is_slug(slug)) {
+    if !workspaces.iter().all(|slug| names::is_workspace_slug(slug)) {
         return Err(invalid(
             "spec.workspaces",
             "must hold slugs of workspaces as in bitbucket.org/<slug>, in lower case, such as hanzo-payments",

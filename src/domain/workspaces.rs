@@ -8,18 +8,10 @@ use super::{
     verdict::{Accepted, NoVerdict, Reach},
 };
 
-/// Longest slug, in characters.
-pub const SLUG_MAX: usize = 64;
 /// Most workspaces that a status shows.
 const SHOWN_MAX: usize = 100;
 /// Most workspaces that a message names.
 const NAMED_MAX: usize = 10;
-
-/// The slug of a workspace, as in `bitbucket.org/<slug>`.
-pub fn is_slug(text: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
-    !text.is_empty() && text.len() <= SLUG_MAX && text.bytes().all(plain)
-}
 
 /// Whether Bitbucket would say which workspaces the token reaches.
 pub fn may_be_asked(accepted: &Accepted) -> bool {
@@ -108,16 +100,6 @@ mod tests {
 
     fn accepted(reach: Reach) -> Accepted {
         Accepted { reach, ..Accepted::default() }
-    }
-
-    #[test]
-    fn slugs_are_told_from_addresses_and_names() {
-        for good in ["hanzo", "team-a", "a_b", "7", &"x".repeat(64)] {
-            assert!(is_slug(good), "{good}");
-        }
-        for bad in ["", "Team A", "bitbucket.org/hanzo", "Hanzo", "hanzö", &"x".repeat(65)] {
-            assert!(!is_slug(bad), "{bad}");
-        }
     }
 
     #[test]
