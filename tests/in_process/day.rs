@@ -72,10 +72,10 @@ impl Hour {
 const READS: [Operation; 3] = [Operation::List, Operation::Get, Operation::GetByName];
 const WRITES: [Operation; 3] = [Operation::Create, Operation::Update, Operation::Delete];
 
-const HEAD: &str = "\
-            |        KMS             |  Bitbucket called by    |     |  API server
-hour  ready |  reads  writes  logins | the operator  the KMS   | 429 | status writes  others | overdue
-";
+const HEAD: &str = concat!(
+    "            |        KMS             |  Bitbucket called by    |     |  API server\n",
+    "hour  ready |  reads  writes  logins | the operator  the KMS   | 429 | status writes  others | overdue\n",
+);
 
 fn row(table: &mut String, number: usize, ready: usize, hour: Hour, overdue: usize) {
     let Hour { reads, writes, logins, asked, tried, refused, statuses, others } = hour;
