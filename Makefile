@@ -14,8 +14,8 @@ demo: ## show the main job: control plane, stand-ins, a connection from token to
 	@echo "== building the demo and the operator (the first time takes minutes)"
 	@KEEP=$(KEEP) $(CARGO) run --example demo
 
-test: lint tools ## check everything: format, lints, then unit, command line and cluster tests
-	@echo "== tests: unit, command line, cluster (a control plane is built where none is found: minutes, once)"
+test: lint tools controlplane ## check everything: format, lints, then unit, command line and cluster tests
+	@echo "== tests: unit, command line, cluster"
 	RUST_TEST_THREADS=$(THREADS) $(CARGO) test --workspace --no-fail-fast
 
 simulate: ## a day of 10,000 connections at the limits of both services, as a table by hours (minutes; CONNECTIONS=…)
@@ -55,8 +55,10 @@ image: ## pack the operator into an image, IMAGE=name:tag, with buildah, podman 
 image-test: ## check the image: runs as in a pod, is the same to the byte wherever it is built (minutes)
 	image/test.sh
 
-controlplane: ## find or build the control plane that the cluster tests need
+# Before the tests, not while they wait for servers: building takes all the processors.
+controlplane: ## find or build the control plane and helm, which the cluster tests need (minutes, once)
 	$(CARGO) run --quiet -p controlplane -- build
+	$(CARGO) run --quiet -p controlplane -- helm
 
 tools: ## find or unpack Prometheus and promtool for the tests of alerts and dashboard (Debian; skipped elsewhere)
 	@tests/observability/install-tools.sh
