@@ -6,7 +6,10 @@
 
 use std::{
     num::{NonZeroU16, NonZeroU32},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,6 +24,8 @@ use jiff::{SignedDuration, Timestamp};
 use memory_api::MemoryApi;
 use sim::{Bitbucket, Caller, Kms};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
+
+use crate::process::Process;
 
 /// Where the stand-ins are.
 pub const BITBUCKET: &str = "https://bitbucket.test/2.0";
@@ -41,10 +46,13 @@ pub struct World {
     /// Of the operator's `run`.
     pub options: Options,
     clock: Clock,
+    /// How far the clocks of all were turned, in seconds.
+    turned: Arc<AtomicI64>,
     running: Option<Running>,
 }
 
 struct Running {
+    process: Process,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -53,7 +61,8 @@ impl World {
     /// With the limits that both services and the operator have by default; no operator runs yet.
     pub fn new() -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let clock = clock();
+        let turned = Arc::new(AtomicI64::new(0));
+        let clock = clock(Arc::clone(&turned));
         let api = MemoryApi::new({
             let clock = Arc::clone(&clock);
             move || clock()
@@ -80,7 +89,7 @@ impl World {
             metrics_addr: local,
             health_addr: local,
         };
-        Self { api, bitbucket, kms, options, clock, running: None }
+        Self { api, bitbucket, kms, options, clock, turned, running: None }
     }
 
     /// Now.
@@ -88,13 +97,20 @@ impl World {
         (self.clock)()
     }
 
+    /// Turns the clocks of all, forward or back, as somebody does who sets them. What waits for a time to pass doesn't
+    /// notice.
+    pub fn turn_clocks(&self, seconds: i64) {
+        self.turned.fetch_add(seconds, Ordering::Relaxed);
+    }
+
     /// Starts the operator, with an empty memory.
-    pub fn start(&mut self) {
+    pub fn start(&mut self) -> Process {
         assert!(self.running.is_none(), "it runs");
+        let process = Process::new();
         let wire = Wire { bitbucket: self.bitbucket.clone(), kms: self.kms.clone() };
         let outside = Outside {
-            client: self.api.client(),
-            http: http::client().expect("TLS").over(Arc::new(wire)),
+            client: process.client(&self.api),
+            http: http::client().expect("TLS").over(process.transport(wire)),
             clock: Arc::clone(&self.clock),
         };
         let (stop, stopped) = watch::channel(false);
@@ -103,14 +119,25 @@ impl World {
             let readiness = Readiness::waiting("the caches are not filled yet");
             operator.operate(&options, outside, &readiness, stopped).await.expect("it operates");
         });
-        self.running = Some(Running { stop, task });
+        self.running = Some(Running { process: process.clone(), stop, task });
+        process
     }
 
     /// Stops the operator as SIGTERM does.
     pub async fn stop(&mut self) {
-        if let Some(Running { stop, task }) = self.running.take() {
+        if let Some(Running { stop, task, .. }) = self.running.take() {
             stop.send_replace(true);
             task.await.expect("no panic");
+        }
+    }
+
+    /// Ends the operator as SIGKILL does: nothing that is on its way gets through any more.
+    pub async fn kill(&mut self) {
+        if let Some(Running { process, task, .. }) = self.running.take() {
+            process.end();
+            task.abort();
+            let ended = task.await;
+            assert!(ended.is_ok() || ended.is_err_and(|error| error.is_cancelled()), "no panic");
         }
     }
 
@@ -126,12 +153,13 @@ impl World {
     }
 }
 
-/// The time of tokio, from a fixed day on.
-fn clock() -> Clock {
+/// The time of tokio, from a fixed day on, and as far off as it was turned.
+fn clock(turned: Arc<AtomicI64>) -> Clock {
     let (began, day) = (Instant::now(), "2026-03-01T00:00:00Z".parse::<Timestamp>().expect("a time"));
     Arc::new(move || {
         let passed = SignedDuration::try_from(began.elapsed()).unwrap_or_default();
-        day.checked_add(passed).expect("a time")
+        let turned = SignedDuration::from_secs(turned.load(Ordering::Relaxed));
+        day.checked_add(passed).and_then(|time| time.checked_add(turned)).expect("a time")
     })
 }
 

@@ -65,6 +65,13 @@ pub struct Entry {
     pub changed: bool,
 }
 
+impl Entry {
+    /// What a request asks for that was not sent yet; none if it isn't served.
+    pub fn of<B>(request: &http::Request<B>) -> Option<Self> {
+        Asked::read_head(request.method(), request.uri(), request.headers()).ok().map(|asked| asked.entry())
+    }
+}
+
 /// Requests in the order in which they came.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {

@@ -1,6 +1,6 @@
 //! What a request asks for.
 
-use http::{Method, header, request::Parts};
+use http::{HeaderMap, Method, Uri, header, request::Parts};
 
 use crate::{
     journal::{Entry, Outcome, Verb},
@@ -64,12 +64,17 @@ pub(crate) fn known(word: &str) -> &'static str {
 
 impl Asked {
     pub fn read(parts: &Parts) -> Result<Self, Refusal> {
-        let query = Query::read(parts.uri.query().unwrap_or_default())?;
-        let path = parts.uri.path();
+        Self::read_head(&parts.method, &parts.uri, &parts.headers)
+    }
+
+    /// Reads a request whose body doesn't matter.
+    pub fn read_head(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Self, Refusal> {
+        let query = Query::read(uri.query().unwrap_or_default())?;
+        let path = uri.path();
         let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let place = Place::of(&segments).ok_or_else(|| Refusal::unsupported(format!("nothing is served at {path}")))?;
-        let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let patch = match (&parts.method, text(header::CONTENT_TYPE)) {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let patch = match (method, text(header::CONTENT_TYPE)) {
             (&Method::PATCH, "application/merge-patch+json") => Some(PatchForm::Merge),
             (&Method::PATCH, "application/json-patch+json") => Some(PatchForm::Json),
             (&Method::PATCH, "application/apply-patch+yaml") => Some(PatchForm::Apply),
@@ -77,7 +82,7 @@ impl Asked {
             _ => None,
         };
         let single = !place.name.is_empty();
-        let verb = match (&parts.method, single) {
+        let verb = match (method, single) {
             (&Method::GET, true) => Verb::Get,
             (&Method::GET, false) if matches!(place.target, Target::Version) => Verb::Get,
             (&Method::GET, false) if query.watch => Verb::Watch,

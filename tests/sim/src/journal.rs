@@ -56,7 +56,8 @@ impl Operation {
         matches!(self, Self::Create | Self::Update | Self::Delete)
     }
 
-    fn of(method: &str, path: &str) -> Self {
+    /// What a request of this method and path asks for.
+    pub fn of(method: &str, path: &str) -> Self {
         let path = path.trim_end_matches('/');
         if let Some(rest) = path.strip_prefix("/api/v1/app-connections/bitbucket") {
             let by_name = rest.starts_with("/connection-name/");
