@@ -183,8 +183,11 @@ impl Operator {
         tasks.shutdown().await;
         match end {
             End::Done => seat.let_go().await,
-            // What was sent may still be carried out: the Lease runs out by itself.
-            End::Late => leadership.end(),
+            // What was sent may still be carried out.
+            End::Late => {
+                leadership.end();
+                seat.leave();
+            }
         }
         Ok(())
     }
