@@ -9,3 +9,4 @@ mod people;
 mod release;
 mod render;
 mod rights;
+mod values;
