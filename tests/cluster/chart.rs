@@ -2,6 +2,7 @@
 //! operator runs under them.
 
 mod environment;
+mod first_day;
 mod flags;
 mod generated;
 mod manifests;
