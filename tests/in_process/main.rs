@@ -3,7 +3,11 @@
 
 mod crashes;
 mod day;
+mod ends;
 mod fleet;
+mod hands;
 mod pace;
 mod process;
+mod scenes;
+mod stage;
 mod world;

@@ -7,7 +7,7 @@
 use std::{
     num::{NonZeroU16, NonZeroU32},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -22,8 +22,9 @@ use bitbucket_connection_operator::{
 use futures::{FutureExt, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp};
 use memory_api::MemoryApi;
-use sim::{Bitbucket, Caller, Kms};
+use sim::{Bitbucket, Caller, Closed, Connection, Kms, Operation};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use url::Host;
 
 use crate::process::Process;
 
@@ -31,6 +32,19 @@ use crate::process::Process;
 pub const BITBUCKET: &str = "https://bitbucket.test/2.0";
 /// Where the stand-ins are.
 pub const KMS: &str = "https://kms.test";
+
+/// Another name of the same KMS.
+pub const KMS_TOO: &str = "https://kms-too.test";
+/// Where another KMS is.
+pub const OTHER_KMS: &str = "https://other-kms.test";
+/// By which the operator marks what is its own.
+pub const OWNER_ID: &str = "cluster";
+
+/// The operator is quiet once nothing had an effect for so long: longer than the longest wait before another attempt
+/// (five minutes, and a fifth), shorter than an interval.
+const QUIET: Duration = Duration::from_secs(7 * 60);
+/// What isn't quiet after this waits for what somebody does next.
+const RESTLESS: Duration = Duration::from_secs(20 * 60);
 
 /// How long a request takes, there and back.
 const LATENCY: Duration = Duration::from_millis(50);
@@ -43,13 +57,20 @@ pub struct World {
     pub bitbucket: Bitbucket,
     /// The KMS.
     pub kms: Kms,
+    /// Another KMS, empty until somebody fills it.
+    pub other: Kms,
     /// Of the operator's `run`.
     pub options: Options,
     clock: Clock,
     /// How far the clocks of all were turned, in seconds.
     turned: Arc<AtomicI64>,
     running: Option<Running>,
+    /// Sees each write to a KMS.
+    witness: Arc<OnceLock<Witness>>,
 }
+
+/// What is told the connections before and after a write to a KMS.
+type Witness = Box<dyn Fn(&[Connection], &[Connection]) + Send + Sync>;
 
 struct Running {
     process: Process,
@@ -69,8 +90,8 @@ impl World {
         });
         api.let_watches_last();
         let bitbucket = Bitbucket::new();
-        let kms = Kms::new(&bitbucket);
-        for front in [&*bitbucket, &*kms] {
+        let (kms, other) = (Kms::new(&bitbucket), Kms::new(&bitbucket));
+        for front in [&*bitbucket, &*kms, &*other] {
             let clock = Arc::clone(&clock);
             front.set_clock(move || clock());
         }
@@ -78,10 +99,13 @@ impl World {
         let options = Options {
             namespaces: Vec::new(),
             concurrency: NonZeroU16::new(16).expect("not 0"),
-            owner_id: Some(OwnerId::new("cluster").expect("a good id")),
+            owner_id: Some(OwnerId::new(OWNER_ID).expect("a good id")),
             previous_owner_ids: Vec::new(),
             bitbucket_url: BITBUCKET.parse().expect("a URL"),
-            allowed_hosts: AllowedHosts { names: vec![url::Host::Domain("kms.test".to_owned())], insecure: false },
+            allowed_hosts: AllowedHosts {
+                names: ["kms.test", "kms-too.test", "other-kms.test"].map(|name| Host::Domain(name.to_owned())).into(),
+                insecure: false,
+            },
             kms_reads_per_minute: NonZeroU32::new(50),
             kms_writes_per_minute: NonZeroU32::new(150),
             bitbucket_requests_per_hour: NonZeroU32::new(500),
@@ -89,7 +113,7 @@ impl World {
             metrics_addr: local,
             health_addr: local,
         };
-        Self { api, bitbucket, kms, options, clock, turned, running: None }
+        Self { api, bitbucket, kms, other, options, clock, turned, running: None, witness: Arc::default() }
     }
 
     /// Now.
@@ -103,11 +127,26 @@ impl World {
         self.turned.fetch_add(seconds, Ordering::Relaxed);
     }
 
+    /// From now on tells somebody of each write to a KMS: all connections before it and after it.
+    pub fn witness(&self, seen: impl Fn(&[Connection], &[Connection]) + Send + Sync + 'static) {
+        assert!(self.witness.set(Box::new(seen)).is_ok(), "there is one witness");
+    }
+
+    /// The operator's process.
+    pub fn process(&self) -> &Process {
+        &self.running.as_ref().expect("it runs").process
+    }
+
     /// Starts the operator, with an empty memory.
     pub fn start(&mut self) -> Process {
         assert!(self.running.is_none(), "it runs");
         let process = Process::new();
-        let wire = Wire { bitbucket: self.bitbucket.clone(), kms: self.kms.clone() };
+        let wire = Wire {
+            bitbucket: self.bitbucket.clone(),
+            kms: self.kms.clone(),
+            other: self.other.clone(),
+            witness: Arc::clone(&self.witness),
+        };
         let outside = Outside {
             client: process.client(&self.api),
             http: http::client().expect("TLS").over(process.transport(wire)),
@@ -141,6 +180,39 @@ impl World {
         }
     }
 
+    /// Waits until the operator is quiet; where its process ends meanwhile, another is started at once. Whether it was.
+    pub async fn settle(&mut self) -> bool {
+        let restless = Instant::now() + RESTLESS;
+        loop {
+            let process = self.process().clone();
+            tokio::select! {
+                biased;
+                () = process.ended() => self.restart().await,
+                () = process.quiet(QUIET) => return true,
+                () = tokio::time::sleep_until(restless) => return false,
+            }
+        }
+    }
+
+    /// Lets time pass; where the operator's process ends meanwhile, another is started at once.
+    pub async fn pass(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        loop {
+            let process = self.process().clone();
+            tokio::select! {
+                biased;
+                () = process.ended() => self.restart().await,
+                () = tokio::time::sleep_until(until) => return,
+            }
+        }
+    }
+
+    /// Ends the operator as SIGKILL does, and starts it with an empty memory.
+    pub async fn restart(&mut self) {
+        self.kill().await;
+        self.start();
+    }
+
     /// Waits until something is so; time goes on meanwhile.
     pub async fn until(&self, what: &str, within: Duration, mut is_so: impl FnMut(&Self) -> bool) -> Duration {
         let began = Instant::now();
@@ -167,6 +239,20 @@ fn clock(turned: Arc<AtomicI64>) -> Clock {
 struct Wire {
     bitbucket: Bitbucket,
     kms: Kms,
+    other: Kms,
+    witness: Arc<OnceLock<Witness>>,
+}
+
+impl Wire {
+    /// Carries a request to a KMS, before the eyes of the witness.
+    async fn to_kms(&self, kms: &Kms, request: axum::extract::Request) -> Result<axum::response::Response, Closed> {
+        let is_write = Operation::of(request.method().as_str(), request.uri().path()).is_write();
+        let Some(witness) = self.witness.get().filter(|_| is_write) else { return kms.call(request).await };
+        let before = kms.connections();
+        let answer = kms.call(request).await;
+        witness(&before, &kms.connections());
+        answer
+    }
 }
 
 impl Transport for Wire {
@@ -177,7 +263,8 @@ impl Transport for Wire {
             let request = same(request);
             let answer = match host.as_str() {
                 "bitbucket.test" => self.bitbucket.call(Caller::Operator, request).await,
-                "kms.test" => self.kms.call(request).await,
+                "kms.test" | "kms-too.test" => self.to_kms(&self.kms, request).await,
+                "other-kms.test" => self.to_kms(&self.other, request).await,
                 other => panic!("a request to {other}"),
             };
             tokio::time::sleep(LATENCY / 2).await;
