@@ -204,6 +204,7 @@ async fn a_leader_that_ends_before_its_work_is_done_keeps_others_from_leading() 
     assert_eq!(holder(&after), holder(&before), "what was sent may still be carried out");
     two.world.operator.says(&["the Lease is not let go", &two.lease]).await;
     assert_eq!(two.world.row("payments").api_token, TOKEN);
+    assert_eq!(two.world.kms.matching(&updates).len(), 1, "nobody else writes meanwhile");
 
     two.world.kms.heal();
     two.world.kms.answered(&updates, 1).await;
