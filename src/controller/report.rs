@@ -16,7 +16,7 @@ use serde_json::json;
 use super::{
     act::{self, Outcome},
     context::{Context, FIELD_MANAGER},
-    errors::Error,
+    errors::{self, Error},
     observe::{Observed, Task},
     verify::Verified,
 };
@@ -169,7 +169,9 @@ async fn announce(observed: &Observed, announcements: &[Announcement], context: 
                 tracing::warn!(
                     event = announcement.reason.as_str(),
                     code = status.code,
-                    "the API server refused an event"
+                    error = status.message,
+                    next = errors::next_step_after(&status),
+                    "the API server refused an event; conditions tell the same"
                 );
             }
             Err(error) => return Err(error.into()),

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::{
     context::Context,
+    errors,
     instances::{Instance, Instances},
     observe,
     sources::SourceKey,
@@ -59,8 +60,23 @@ where
 fn quietly<K>(stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send) -> impl Stream<Item = Event<K>> {
     stream
         .default_backoff()
-        .inspect_err(|error| tracing::warn!(%error, "a watch broke off; it is taken up again"))
+        .inspect_err(|error| match next_step(error) {
+            Some(next) => tracing::warn!(%error, next, "a watch broke off; it is taken up again"),
+            None => tracing::warn!(%error, "a watch broke off; it is taken up again"),
+        })
         .filter_map(|event| async { event.ok() })
+}
+
+/// What to do if a watch breaks off again and again; nothing where the API server ended it because it went on for long.
+fn next_step(error: &watcher::Error) -> Option<&'static str> {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => Some(errors::next_step(error)),
+        watcher::Error::WatchError(status) if status.code == 410 => None,
+        watcher::Error::WatchError(status) => Some(errors::next_step_after(status)),
+        watcher::Error::NoResourceVersion => None,
+    }
 }
 
 /// Keeps the cache of BitbucketConnections, what they refer to, and has those looked at that changed. Our own writes

@@ -333,14 +333,45 @@ async fn an_api_server_that_restarts_changes_no_leader_and_events_tell_of_each()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_server_that_stays_away_ends_the_leader_and_later_one_leads_again() {
+    stays_away(controlplane::Program::ApiServer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_without_its_store_ends_the_leader_and_later_one_leads_again() {
+    stays_away(controlplane::Program::Etcd).await;
+}
+
+async fn stays_away(program: controlplane::Program) {
     let two = Two::start_apart(SHORT).await;
     let plane = &two.world.plane().control_plane;
-    plane.kill_program(controlplane::Program::ApiServer).await.expect("an API server that can be killed");
+    plane.kill_program(program).await.expect("a program that can be killed");
     assert_eq!(two.world.operator.ended().await.code(), Some(1));
     two.world.operator.says(&["error:", "could not be renewed within 5s"]).await;
     assert_eq!(two.second.get("health", "/livez").await.map(|(status, _)| status), Some(200));
-    plane.start_program(controlplane::Program::ApiServer).await.expect("an API server that comes back");
+    plane.start_program(program).await.expect("a program that comes back");
     two.second_takes_over().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_loses_its_right_to_the_lease_ends_and_leads_again_once_it_has_it() {
+    let two = Two::start(SHORT).await;
+    two.second.kill().await;
+    let right = rights::each(two.world.home(), Some(two.world.namespace()));
+    let right = right.iter().find(|right| (right.verb.as_str(), right.resource.as_str()) == ("update", "leases"));
+    let right = right.expect("a right that the operator has");
+    rights::apply(two.world.client(), right.without.clone()).await;
+    two.world.operator.says(&["the Lease was not renewed; it is tried again", "forbidden"]).await;
+    assert_eq!(two.world.operator.ended().await.code(), Some(1));
+    let said = two.world.operator.says(&["error:", "could not be renewed within 5s", "forbidden"]).await;
+    assert!(said.contains("whether the ServiceAccount may get, create and update Leases"), "{said}");
+
+    // As Kubernetes does with a container that ended. It can look at the Lease, and not take it.
+    two.world.operator.spawn();
+    two.world.operator.says(&["the Lease can't be used", "forbidden", "create and update Leases"]).await;
+    rights::apply(two.world.client(), right.role.clone()).await;
+    two.rotate().await;
+    two.world.operator.until_ready().await;
+    assert_eq!(leads(&metrics(&two.world.operator).await), Some(1.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

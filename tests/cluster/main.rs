@@ -4,6 +4,7 @@
 //! thing that users can rely on. The control plane is found or built by itself: see `controlplane`.
 
 mod adoption;
+mod api_server;
 mod attacks;
 mod chart;
 mod crash;
