@@ -5,6 +5,8 @@
 
 mod guarded;
 mod limits;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod scrub;
 
 use std::{borrow::Cow, error::Error as StdError, fmt, io, sync::Arc, time::Duration};
