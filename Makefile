@@ -5,6 +5,7 @@ BIN := bitbucket-connection-operator
 # Tests mostly wait for servers: more of them than cores.
 THREADS ?= 12
 CONNECTIONS ?= 10000
+SECONDS ?= 60
 IMAGE ?= localhost/$(BIN):dev
 
 help: ## list what can be made
@@ -21,6 +22,9 @@ test: lint tools controlplane ## check everything: format, lints, then unit, com
 simulate: ## a day of 10,000 connections at the limits of both services, as a table by hours (minutes; CONNECTIONS=…)
 	@echo "== simulation: building with optimizations"
 	CONNECTIONS=$(CONNECTIONS) $(CARGO) test --profile simulate --test in_process day -- --nocapture
+
+fuzz: ## look for inputs that break what must always hold, SECONDS=60 for each of TARGETS (nightly Rust, cargo-fuzz)
+	@fuzz/run.sh $(SECONDS) $(TARGETS)
 
 test-all: test simulate deny image-test ## what `make test` checks, and what takes longer: a day, dependencies, the image
 
@@ -63,4 +67,4 @@ controlplane: ## find or build the control plane and helm, which the cluster tes
 tools: ## find or unpack Prometheus and promtool for the tests of alerts and dashboard (Debian; skipped elsewhere)
 	@tests/observability/install-tools.sh
 
-.PHONY: help demo test test-all simulate lint crds docs chart deny sbom image image-test controlplane tools
+.PHONY: help demo test test-all simulate fuzz lint crds docs chart deny sbom image image-test controlplane tools

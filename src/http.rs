@@ -6,6 +6,8 @@
 pub(crate) mod certificates;
 mod guarded;
 mod limits;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod scrub;
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};

@@ -20,6 +20,7 @@ use crate::{
         plan::{self, Remote, Surprise},
         schedule::{self, Due},
         spec::{self, AdoptionPolicy, ConnectionSpec, SpecProblem},
+        text,
         token::{Push, Token},
         verdict::{NoVerdict, Verdict},
     },
@@ -167,7 +168,9 @@ async fn ask_bitbucket(
         verified.token = Some(Token::NoSecret);
         return;
     };
-    let (email, token) = match (&secret.email, &secret.token) {
+    // Nothing there yet is waiting, as a missing key is.
+    let email = secret.email.as_ref().filter(|email| !text::trim(email).is_empty());
+    let (email, token) = match (email, &secret.token) {
         (None, _) => {
             verified.token = Some(Token::NoKey(spec.secret.email.clone()));
             return;
@@ -180,7 +183,6 @@ async fn ask_bitbucket(
     };
     let credentials = match Credentials::parse(email, token.expose_secret()) {
         Ok(credentials) => credentials,
-        // Nothing there yet is waiting, as a missing key is.
         Err(CredentialProblem::TokenEmpty) => {
             verified.token = Some(Token::NoKey(spec.secret.token.clone()));
             return;
