@@ -21,6 +21,9 @@ pub enum Error {
     /// It took too long.
     #[error("the reconcile was not done within {0:?}; what it waited for is tried again")]
     TimedOut(Duration),
+    /// The API server answered with an older version of the Secret than it told of before.
+    #[error("the API server answered with an older version of the Secret than it had told of; it is read again")]
+    Outdated,
     /// There is a bug; its place was logged.
     #[error("the reconcile panicked; this is a bug in the operator, and the log names its place")]
     Panicked,

@@ -7,7 +7,7 @@
 use std::{
     num::{NonZeroU16, NonZeroU32},
     sync::{
-        Arc, OnceLock,
+        Arc, LazyLock, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -48,6 +48,9 @@ const RESTLESS: Duration = Duration::from_secs(20 * 60);
 
 /// How long a request takes, there and back.
 const LATENCY: Duration = Duration::from_millis(50);
+
+/// No request goes through it, and to read the system's CAs takes longer than many a run.
+static HTTP: LazyLock<http::Client> = LazyLock::new(|| http::client().expect("TLS"));
 
 /// Everything around the operator.
 pub struct World {
@@ -149,7 +152,7 @@ impl World {
         };
         let outside = Outside {
             client: process.client(&self.api),
-            http: http::client().expect("TLS").over(process.transport(wire)),
+            http: HTTP.clone().over(process.transport(wire)),
             clock: Arc::clone(&self.clock),
         };
         let (stop, stopped) = watch::channel(false);
