@@ -12,7 +12,7 @@ use memory_api::{Fault, Match, Verb};
 
 use crate::{
     ends::{End, Wrongs, events},
-    hands::{NAME, OTHER, TEAM, owner},
+    hands::{NAME, OTHER, TEAM},
     process::{Effect, Point},
     scenes::{Deed, SCENES, Scene},
     world::World,
@@ -99,8 +99,7 @@ impl Scene {
     /// Plays it to its end, with what comes in between.
     pub async fn play(&self, trouble: Option<&Trouble>) -> Played {
         let mut world = World::new();
-        let ours = [NAME, OTHER].map(|name| owner(name).digits().map(str::to_owned).collect::<Vec<_>>()).concat();
-        let wrongs = Wrongs::watch(&world, ours);
+        let wrongs = Wrongs::watch(&world, TEAM, &[NAME, OTHER]);
         let (first, rest) = self.before.split_first().map_or((None, self.before), |(first, rest)| (Some(first), rest));
         if let Some(first) = first {
             first(&world);
