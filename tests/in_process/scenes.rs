@@ -65,6 +65,20 @@ pub const SCENES: &[Scene] = &[
     },
     Scene { name: "create", before: &[base], deeds: &[Do(apply)], ready: READY, told: &[CREATED] },
     Scene {
+        name: "create, then another name",
+        before: &[base],
+        deeds: &[Do(apply), Do(|world| spec(world, json!({"connectionName": "renamed"})))],
+        ready: READY,
+        told: &[CREATED, "ConnectionUpdated"],
+    },
+    Scene {
+        name: "create, then delete",
+        before: &[base],
+        deeds: &[Do(apply), Do(delete)],
+        ready: "",
+        told: &[CREATED, "ConnectionDeleted"],
+    },
+    Scene {
         name: "create before its Secret",
         before: &[|world| {
             surroundings(world);

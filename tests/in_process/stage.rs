@@ -32,6 +32,8 @@ pub struct Place {
 pub enum Trouble {
     /// The process ends, and another starts.
     End(Place, Point),
+    /// The process ends, and another starts once people have done all that they do in the scene.
+    Away(Place, Point),
     /// From right before this effect on the watches tell nothing, until nothing more happens.
     Behind(Place),
     /// The watches tell of nothing that people do until seven minutes later.
@@ -55,6 +57,8 @@ pub struct Played {
     pub effects: Vec<Effect>,
     /// What there is in the end.
     pub end: End,
+    /// How many of them came before the last deed.
+    pub before_last: usize,
     /// Which objects it read.
     pub reads: Vec<(&'static str, String)>,
     /// Whether the trouble came.
@@ -115,9 +119,14 @@ impl Scene {
         if let Some(trouble) = trouble {
             trouble.prepare(&world);
         }
-        let mut quiet = true;
+        let (mut quiet, mut before_last) = (true, 0);
+        world.stays_down = matches!(trouble, Some(Trouble::Away(..)));
         for deed in self.deeds {
+            before_last = process.effects().len() - done;
             quiet = deed.play(&mut world, trouble).await;
+        }
+        if std::mem::take(&mut world.stays_down) {
+            quiet = world.settle().await;
         }
         let reads = world.api.journal().into_iter().filter(|entry| entry.verb == Verb::Get);
         let reads = reads.map(|entry| (entry.resource, entry.name)).collect();
@@ -138,7 +147,7 @@ impl Scene {
         told.sort();
         let end = End::of(&world);
         world.kill().await;
-        Played { effects, reads, end, came, wrongs, ready: ready.unwrap_or_default(), told }
+        Played { effects, before_last, reads, end, came, wrongs, ready: ready.unwrap_or_default(), told }
     }
 }
 
@@ -162,7 +171,7 @@ impl Deed {
                 world.api.release_watches();
                 world.settle().await
             }
-            Some(Trouble::End(..) | Trouble::Missed | Trouble::Stale { .. }) | None => quiet,
+            Some(Trouble::End(..) | Trouble::Away(..) | Trouble::Missed | Trouble::Stale { .. }) | None => quiet,
         }
     }
 }
@@ -170,7 +179,9 @@ impl Deed {
 impl Trouble {
     fn prepare(&self, world: &World) {
         match self {
-            Self::End(Place { effect, before }, point) => world.process().end_in(effect, *before, *point),
+            Self::End(Place { effect, before }, point) | Self::Away(Place { effect, before }, point) => {
+                world.process().end_in(effect, *before, *point);
+            }
             Self::Behind(Place { effect, before }) => {
                 let api = world.api.clone();
                 world.process().do_before(effect, *before, move || api.hold_watches());

@@ -68,6 +68,8 @@ pub struct World {
     /// How far the clocks of all were turned, in seconds.
     turned: Arc<AtomicI64>,
     running: Option<Running>,
+    /// A process that ends is not followed by another.
+    pub stays_down: bool,
     /// Sees each write to a KMS.
     witness: Arc<OnceLock<Witness>>,
 }
@@ -116,7 +118,18 @@ impl World {
             metrics_addr: local,
             health_addr: local,
         };
-        Self { api, bitbucket, kms, other, options, clock, turned, running: None, witness: Arc::default() }
+        Self {
+            api,
+            bitbucket,
+            kms,
+            other,
+            options,
+            clock,
+            turned,
+            running: None,
+            stays_down: false,
+            witness: Arc::default(),
+        }
     }
 
     /// Now.
@@ -183,13 +196,15 @@ impl World {
         }
     }
 
-    /// Waits until the operator is quiet; where its process ends meanwhile, another is started at once. Whether it was.
+    /// Waits until the operator is quiet; where its process ends meanwhile, another is started at once, unless it is to
+    /// stay down. Whether it was quiet.
     pub async fn settle(&mut self) -> bool {
         let restless = Instant::now() + RESTLESS;
         loop {
             let process = self.process().clone();
             tokio::select! {
                 biased;
+                () = process.ended(), if self.stays_down => return true,
                 () = process.ended() => self.restart().await,
                 () = process.quiet(QUIET) => return true,
                 () = tokio::time::sleep_until(restless) => return false,
@@ -197,14 +212,14 @@ impl World {
         }
     }
 
-    /// Lets time pass; where the operator's process ends meanwhile, another is started at once.
+    /// Lets time pass; where the operator's process ends meanwhile, another is started at once, unless it is to stay down.
     pub async fn pass(&mut self, time: Duration) {
         let until = Instant::now() + time;
         loop {
             let process = self.process().clone();
             tokio::select! {
                 biased;
-                () = process.ended() => self.restart().await,
+                () = process.ended(), if !self.stays_down => self.restart().await,
                 () = tokio::time::sleep_until(until) => return,
             }
         }
