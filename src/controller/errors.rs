@@ -23,6 +23,9 @@ pub enum Error {
         "the reconcile was not done within {0:?}; what it waited for is tried again; if this lasts, see whether the API server and its etcd, the KMS and Bitbucket answer in time"
     )]
     TimedOut(Duration),
+    /// The API server answered with an older version of the Secret than it told of before.
+    #[error("the API server answered with an older version of the Secret than it had told of; it is read again")]
+    Outdated,
     /// There is a bug; its place was logged.
     #[error("the reconcile panicked; this is a bug in the operator, and the log names its place")]
     Panicked,

@@ -28,6 +28,7 @@ use crate::{
         ownership::{Owner, OwnerId},
         schedule::{self, Due, Situation},
         spec::{self, ConnectionSpec, InstanceKind, InstanceRef, Management, SpecProblem},
+        versions,
     },
     kms::Kms,
     telemetry::traces::STEPS,
@@ -389,7 +390,16 @@ async fn read_secret(observed: &mut Observed, due: Due, context: &Context) -> Re
     let secret =
         Api::<Secret>::namespaced(context.client.clone(), &observed.namespace).get_opt(&spec.secret.name).await?;
     let version = secret.as_ref().map(version_of);
-    let changed = context.sources.get(&key).and_then(|seen| seen.changed);
+    let seen = context.sources.get(&key);
+    let token = observed.object.status.as_ref().and_then(|status| status.token.as_ref());
+    let recorded = token.and_then(|token| token.secret_version.as_deref());
+    // A token that was replaced must not come back.
+    let known = [recorded, seen.as_ref().map(|seen| seen.version.as_str())];
+    let is_before = |known: &str| version.as_deref().is_some_and(|version| versions::is_before(version, known));
+    if known.into_iter().flatten().any(is_before) {
+        return Err(Error::Outdated);
+    }
+    let changed = seen.and_then(|seen| seen.changed);
     context.sources.refer(&observed.target(), Some(key.clone()));
     let others = context.sources.read(&observed.target(), &key, version.as_deref(), asked);
     others.iter().for_each(|other| context.triggers.look(other));
@@ -404,8 +414,6 @@ async fn read_secret(observed: &mut Observed, due: Due, context: &Context) -> Re
         changed,
     };
     let (content, credentials) = (content(&values, context), credentials(&values, context));
-    let token = observed.object.status.as_ref().and_then(|status| status.token.as_ref());
-    let recorded = token.and_then(|token| token.secret_version.as_deref());
     let known = observed.memory.secret.as_ref().filter(|known| recorded == Some(known.stands_for.as_str()));
     if known.is_some_and(|known| known.credentials == credentials) {
         values.changed = None;

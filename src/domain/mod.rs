@@ -30,4 +30,5 @@ pub mod text;
 pub mod token;
 pub mod trust;
 pub mod verdict;
+pub mod versions;
 pub mod workspaces;

@@ -4,17 +4,12 @@
 //! it is played again for each of them and each point in it, with a process that ends there and another that starts with
 //! an empty memory.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    sync::{Mutex, PoisonError},
-    thread,
-};
+use std::fmt::Write as _;
 
 use crate::{
     process::{Effect, Point},
-    scenes::{SCENES, Scene},
-    stage::{Cut, Played},
+    scenes::Scene,
+    stage::{Place, Played, Trouble, places, play, scenes, wants_all},
 };
 
 /// Ends that may differ.
@@ -62,60 +57,22 @@ impl Exception {
     }
 }
 
-/// Plays scenes, on as many threads as there are processors, each world in a runtime with a clock of its own.
-fn play(jobs: &[(&'static Scene, Option<Cut>)]) -> Vec<Played> {
-    let next = Mutex::new((0..jobs.len()).rev().collect::<Vec<_>>());
-    let played = Mutex::new(BTreeMap::new());
-    let work = || {
-        loop {
-            let Some(number) = next.lock().unwrap_or_else(PoisonError::into_inner).pop() else { return };
-            let (scene, cut) = &jobs[number];
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
-            let one = runtime.expect("a runtime").block_on(scene.play(cut.as_ref()));
-            played.lock().unwrap_or_else(PoisonError::into_inner).insert(number, one);
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(work);
-        }
-    });
-    played.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
-}
-
-fn scenes() -> Vec<&'static Scene> {
-    let wanted = std::env::var("SCENE").unwrap_or_default();
-    SCENES.iter().filter(|scene| scene.name.contains(&wanted)).collect()
-}
-
 /// Every point of each effect where all is to be tried, else one of each, in turn.
-fn cuts(effects: &[Effect]) -> Vec<Cut> {
-    let all = std::env::var("CRASH_POINTS").is_ok_and(|which| which == "all");
-    let mut seen = BTreeMap::<&Effect, usize>::new();
-    let mut cuts = Vec::new();
-    for (number, effect) in effects.iter().enumerate() {
-        let before = seen.entry(effect).or_default();
-        let points = Point::ALL.into_iter().enumerate().filter(|(turn, _)| all || *turn == number % Point::ALL.len());
-        cuts.extend(points.map(|(_, point)| Cut { effect: effect.clone(), before: *before, point }));
-        *before += 1;
-    }
-    cuts
-}
-
-/// What is wrong with the runs that nothing came between.
-fn calm_failures(scene: &Scene, calm: &Played) -> Vec<String> {
-    let mut failures = calm.wrongs.clone();
-    if calm.ready != scene.ready || calm.told != scene.told {
-        failures.push(format!("it ends in {:?}, {:?}", calm.ready, calm.told));
-    }
-    failures.iter().map(|failure| format!("{}, without trouble: {failure}", scene.name)).collect()
+fn cuts(effects: &[Effect]) -> Vec<Trouble> {
+    let all = wants_all();
+    let points = |(number, place): (usize, Place)| {
+        let points =
+            Point::ALL.into_iter().enumerate().filter(move |(turn, _)| all || *turn == number % Point::ALL.len());
+        points.map(move |(_, point)| Trouble::End(place.clone(), point))
+    };
+    places(effects).into_iter().enumerate().flat_map(points).collect()
 }
 
 #[test]
 fn wherever_the_process_ends_the_end_is_the_same() {
     let scenes = scenes();
     let calm = play(&scenes.iter().map(|scene| (*scene, None)).collect::<Vec<_>>());
-    let mut failures: Vec<_> = scenes.iter().zip(&calm).flat_map(|(scene, calm)| calm_failures(scene, calm)).collect();
+    let mut failures: Vec<_> = scenes.iter().zip(&calm).flat_map(|(scene, calm)| scene.wrongs(calm)).collect();
     let of = |(scene, calm): (&&'static Scene, &Played)| {
         let scene = *scene;
         cuts(&calm.effects).into_iter().map(move |cut| (scene, Some(cut)))
@@ -126,11 +83,11 @@ fn wherever_the_process_ends_the_end_is_the_same() {
     for (scene, calm) in scenes.iter().zip(&calm) {
         let (mut count, mut dearest) = (0, 0);
         for ((of, cut), played) in jobs.iter().zip(&played) {
-            let Some(cut) = cut.as_ref().filter(|_| of.name == scene.name) else { continue };
+            let Some(Trouble::End(place, point)) = cut.as_ref().filter(|_| of.name == scene.name) else { continue };
             count += 1;
             dearest = dearest.max(played.effects.len().saturating_sub(calm.effects.len()));
             let mut wrong = played.wrongs.clone();
-            if !played.was_cut {
+            if !played.came {
                 wrong.push("it never came to that".to_owned());
             }
             let different = played.end.differs_from(&calm.end);
@@ -139,7 +96,7 @@ fn wherever_the_process_ends_the_end_is_the_same() {
                 None => wrong.extend(different),
             }
             if !wrong.is_empty() {
-                let cell = format!("{}: {:?} {} ({} alike before it)", scene.name, cut.point, cut.effect, cut.before);
+                let cell = format!("{}: {point:?} {place}", scene.name);
                 failures.push(format!("{cell}\n  {}", wrong.join("\n  ")));
             }
         }
@@ -155,5 +112,6 @@ fn wherever_the_process_ends_the_end_is_the_same() {
         }
     }
     assert!(failures.is_empty(), "{} of {} fail:\n{}", failures.len(), jobs.len(), failures.join("\n"));
-    println!("proof: crash points: scenario × effect × point | {}", jobs.len());
+    let what = if wants_all() { "scenario × effect × point" } else { "scenario × effect, one point of each" };
+    println!("proof: crash points: {what} | {}", jobs.len());
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bitbucket_connection_operator::{
-    api::{BitbucketConnection, ClusterKmsInstance, KmsInstance},
+    api::{BitbucketConnection, CONNECTION_FINALIZER, ClusterKmsInstance, KmsInstance},
     domain::ownership,
 };
 use k8s_openapi::api::{
@@ -18,7 +18,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use sim::Connection;
 
-use crate::world::World;
+use crate::{hands::owner, world::World};
 
 /// All that is left, without what differs by nature: times, versions, uids. Only what the operator can change.
 #[derive(Clone, Debug, PartialEq)]
@@ -151,25 +151,32 @@ fn flat(about: &str, value: &Value, lines: &mut Vec<String>) {
     }
 }
 
-/// What was seen to go against what must always hold: one connection for each object, and hands off what is not ours.
+/// What was seen to go against what must always hold: one connection for each object, which waits for its end; and
+/// hands off what is not ours.
 #[derive(Clone, Default)]
 pub struct Wrongs(Arc<Mutex<BTreeSet<String>>>);
 
 impl Wrongs {
-    /// Looks at each write to a KMS from now on. `ours` are the objects' digits in marks.
-    pub fn watch(world: &World, ours: Vec<String>) -> Self {
+    /// Looks at each write to a KMS from now on, on behalf of these objects of a namespace.
+    pub fn watch(world: &World, namespace: &'static str, names: &'static [&'static str]) -> Self {
         let wrongs = Self::default();
-        let note = wrongs.clone();
+        let (note, api) = (wrongs.clone(), world.api.clone());
+        let digits = |name: &&'static str| owner(name).digits().map(str::to_owned).collect::<Vec<_>>().concat();
+        let ours: BTreeMap<String, &str> = names.iter().map(|name| (digits(name), *name)).collect();
         world.witness(move |before, after| {
-            for digits in &ours {
+            for (digits, name) in &ours {
                 let rows: Vec<_> = after.iter().filter(|row| digits_of(row) == Some(digits)).collect();
                 if rows.len() > 1 {
-                    note.add(format!("several connections of one object: {rows:#?}"));
+                    note.add(format!("several connections of {name}: {rows:#?}"));
+                }
+                let object = api.get::<BitbucketConnection>(namespace, name);
+                let is_held = object.is_some_and(|it| it.finalizers().iter().any(|it| it == CONNECTION_FINALIZER));
+                if !rows.is_empty() && !is_held {
+                    note.add(format!("{name} does not wait for the end of its connection"));
                 }
             }
-            for row in
-                before.iter().filter(|row| !digits_of(row).is_some_and(|digits| ours.iter().any(|it| it == digits)))
-            {
+            let is_ours = |row: &&Connection| digits_of(row).is_some_and(|digits| ours.contains_key(digits));
+            for row in before.iter().filter(|row| !is_ours(row)) {
                 let now = after.iter().find(|now| now.id == row.id);
                 let adopted = now.is_some_and(|now| {
                     let description = now.description.as_deref().unwrap_or_default();

@@ -210,6 +210,17 @@ pub fn delete(world: &World) {
     assert!(world.api.delete::<BitbucketConnection>(TEAM, NAME), "there is one");
 }
 
+/// Takes the connection away without asking the operator.
+pub fn force_away(world: &World) {
+    world.api.merge::<BitbucketConnection>(TEAM, NAME, json!({"metadata": {"finalizers": null}}));
+    delete(world);
+}
+
+/// Deletes the Secret.
+pub fn delete_secret(world: &World) {
+    assert!(world.api.delete::<Secret>(TEAM, SECRET), "there is one");
+}
+
 /// Deletes the namespace, with all that is in it.
 pub fn delete_namespace(world: &World) {
     assert!(world.api.delete::<Namespace>("", TEAM), "there is one");

@@ -10,4 +10,5 @@ mod pace;
 mod process;
 mod scenes;
 mod stage;
+mod stale;
 mod world;

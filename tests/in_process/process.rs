@@ -84,20 +84,27 @@ struct State {
     effects: Vec<Effect>,
     /// At which effect, counted from the start of the process.
     ends_at: Option<(usize, Point)>,
-    /// At which of its effects of one kind, and how many of those come before.
-    ends_in: Option<(Effect, usize, Point)>,
+    /// What happens at one of its effects of one kind, and how many of those come before.
+    turn: Option<(Effect, usize, Turn)>,
+}
+
+/// What happens at an effect.
+enum Turn {
+    /// The process ends there.
+    End(Point),
+    /// This is done right before it.
+    Do(Box<dyn FnOnce() + Send>),
 }
 
 impl State {
     /// Where in this effect it ends, if it does.
     fn cut(&mut self, number: usize, effect: &Effect) -> Option<Point> {
-        if let Some((meant, before, point)) = &mut self.ends_in
-            && meant == effect
-        {
-            match before.checked_sub(1) {
-                None => return Some(*point),
-                Some(fewer) => *before = fewer,
-            }
+        let meant = self.turn.take_if(|(meant, before, _)| meant == effect && *before == 0);
+        match (meant, &mut self.turn) {
+            (Some((_, _, Turn::End(point))), _) => return Some(point),
+            (Some((_, _, Turn::Do(what))), _) => what(),
+            (None, Some((meant, before, _))) if meant == effect => *before -= 1,
+            (None, _) => {}
         }
         self.ends_at.and_then(|(at, point)| (at == number).then_some(point))
     }
@@ -132,7 +139,17 @@ impl Process {
     /// Ends at such an effect, after as many of the same kind as are `before` it, counted from now on. So it is found
     /// again where things that go on at once come in another order.
     pub fn end_in(&self, effect: &Effect, before: usize, point: Point) {
-        self.state().ends_in = Some((effect.clone(), before, point));
+        self.state().turn = Some((effect.clone(), before, Turn::End(point)));
+    }
+
+    /// The same, where something happens right before it.
+    pub fn do_before(&self, effect: &Effect, before: usize, what: impl FnOnce() + Send + 'static) {
+        self.state().turn = Some((effect.clone(), before, Turn::Do(Box::new(what))));
+    }
+
+    /// Whether what was to happen at an effect is still to come.
+    pub fn awaits_effect(&self) -> bool {
+        self.state().turn.is_some()
     }
 
     /// Waits until it has had no effect for so long.

@@ -9,9 +9,9 @@ use sim::Connection;
 use crate::{
     hands::{
         EMAIL, NAME, OTHER, PROJECT, PROJECT_B, TOKEN, apply, apply_instance, apply_instance_of_account, apply_named,
-        apply_secret, ask, base, base_with_own_instance, delete, delete_namespace, delete_own_instance, edit, grant,
-        instance_spec, issue, owner, put_client_secret, put_token, replace_client_secret, rotate, rotate_badly, row,
-        spec, surroundings,
+        apply_secret, ask, base, base_with_own_instance, delete, delete_namespace, delete_own_instance, delete_secret,
+        edit, force_away, grant, instance_spec, issue, owner, put_client_secret, put_token, replace_client_secret,
+        rotate, rotate_badly, row, spec, surroundings,
     },
     world::{KMS, KMS_TOO, OTHER_KMS, World},
 };
@@ -64,6 +64,20 @@ pub const SCENES: &[Scene] = &[
         told: &[CREATED],
     },
     Scene { name: "create", before: &[base], deeds: &[Do(apply)], ready: READY, told: &[CREATED] },
+    Scene {
+        name: "create, then another name",
+        before: &[base],
+        deeds: &[Do(apply), Do(|world| spec(world, json!({"connectionName": "renamed"})))],
+        ready: READY,
+        told: &[CREATED, "ConnectionUpdated"],
+    },
+    Scene {
+        name: "create, then delete",
+        before: &[base],
+        deeds: &[Do(apply), Do(delete)],
+        ready: "",
+        told: &[CREATED, "ConnectionDeleted"],
+    },
     Scene {
         name: "create before its Secret",
         before: &[|world| {
@@ -190,6 +204,37 @@ pub const SCENES: &[Scene] = &[
         told: &[CREATED, "ConnectionUpdated"],
     },
     Scene {
+        name: "a Secret that is deleted and created again",
+        before: CONNECTED,
+        deeds: &[Do(|world| {
+            delete_secret(world);
+            apply_secret(world);
+        })],
+        ready: READY,
+        told: &[CREATED],
+    },
+    Scene {
+        name: "a Secret that is deleted and created again with a new token",
+        before: CONNECTED,
+        deeds: &[Do(|world| {
+            delete_secret(world);
+            apply_secret(world);
+            rotate(world);
+        })],
+        ready: READY,
+        told: &[CREATED, "CredentialsRotated"],
+    },
+    Scene {
+        name: "an object that is forced away and applied again",
+        before: CONNECTED,
+        deeds: &[Do(|world| {
+            force_away(world);
+            apply(world);
+        })],
+        ready: READY,
+        told: &[CREATED, CREATED],
+    },
+    Scene {
         name: "workspaces that the token doesn't reach, until it does",
         before: CONNECTED,
         deeds: &[
@@ -218,6 +263,13 @@ pub const SCENES: &[Scene] = &[
         told: &[CREATED, "TokenExpired", "TokenExpiring"],
     },
     Scene { name: "a look that is asked for", before: CONNECTED, deeds: &[Do(ask)], ready: READY, told: &[CREATED] },
+    Scene {
+        name: "a look that is asked for after a rotation",
+        before: &[base, apply, rotate],
+        deeds: &[Do(ask)],
+        ready: READY,
+        told: &[CREATED, "CredentialsRotated"],
+    },
     Scene {
         name: "adopt",
         before: &[base, |world| {

@@ -7,7 +7,7 @@
 use std::{
     num::{NonZeroU16, NonZeroU32},
     sync::{
-        Arc, OnceLock,
+        Arc, LazyLock, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -49,6 +49,9 @@ const RESTLESS: Duration = Duration::from_secs(20 * 60);
 /// How long a request takes, there and back.
 const LATENCY: Duration = Duration::from_millis(50);
 
+/// No request goes through it, and to read the system's CAs takes longer than many a run.
+static HTTP: LazyLock<http::Client> = LazyLock::new(|| http::client().expect("TLS"));
+
 /// Everything around the operator.
 pub struct World {
     /// The cluster.
@@ -65,6 +68,8 @@ pub struct World {
     /// How far the clocks of all were turned, in seconds.
     turned: Arc<AtomicI64>,
     running: Option<Running>,
+    /// A process that ends is not followed by another.
+    pub stays_down: bool,
     /// Sees each write to a KMS.
     witness: Arc<OnceLock<Witness>>,
 }
@@ -113,7 +118,18 @@ impl World {
             metrics_addr: local,
             health_addr: local,
         };
-        Self { api, bitbucket, kms, other, options, clock, turned, running: None, witness: Arc::default() }
+        Self {
+            api,
+            bitbucket,
+            kms,
+            other,
+            options,
+            clock,
+            turned,
+            running: None,
+            stays_down: false,
+            witness: Arc::default(),
+        }
     }
 
     /// Now.
@@ -149,7 +165,7 @@ impl World {
         };
         let outside = Outside {
             client: process.client(&self.api),
-            http: http::client().expect("TLS").over(process.transport(wire)),
+            http: HTTP.clone().over(process.transport(wire)),
             clock: Arc::clone(&self.clock),
         };
         let (stop, stopped) = watch::channel(false);
@@ -180,13 +196,15 @@ impl World {
         }
     }
 
-    /// Waits until the operator is quiet; where its process ends meanwhile, another is started at once. Whether it was.
+    /// Waits until the operator is quiet; where its process ends meanwhile, another is started at once, unless it is to
+    /// stay down. Whether it was quiet.
     pub async fn settle(&mut self) -> bool {
         let restless = Instant::now() + RESTLESS;
         loop {
             let process = self.process().clone();
             tokio::select! {
                 biased;
+                () = process.ended(), if self.stays_down => return true,
                 () = process.ended() => self.restart().await,
                 () = process.quiet(QUIET) => return true,
                 () = tokio::time::sleep_until(restless) => return false,
@@ -194,14 +212,14 @@ impl World {
         }
     }
 
-    /// Lets time pass; where the operator's process ends meanwhile, another is started at once.
+    /// Lets time pass; where the operator's process ends meanwhile, another is started at once, unless it is to stay down.
     pub async fn pass(&mut self, time: Duration) {
         let until = Instant::now() + time;
         loop {
             let process = self.process().clone();
             tokio::select! {
                 biased;
-                () = process.ended() => self.restart().await,
+                () = process.ended(), if !self.stays_down => self.restart().await,
                 () = tokio::time::sleep_until(until) => return,
             }
         }
