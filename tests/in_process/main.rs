@@ -4,6 +4,7 @@
 mod crashes;
 mod day;
 mod fleet;
+mod histories;
 mod pace;
 mod process;
 mod world;

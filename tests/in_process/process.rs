@@ -104,6 +104,11 @@ impl Process {
         state.ends_at = Some((state.effects.len() + number, point));
     }
 
+    /// Ends at none of them.
+    pub fn go_on(&self) {
+        self.state().ends_at = None;
+    }
+
     /// Ends now.
     pub fn end(&self) {
         self.0.ended.send_replace(true);

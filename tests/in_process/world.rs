@@ -7,7 +7,7 @@
 use std::{
     num::{NonZeroU16, NonZeroU32},
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -17,7 +17,7 @@ use bitbucket_connection_operator::{
     controller::{Clock, Operator, Options, Outside},
     domain::{host::AllowedHosts, ownership::OwnerId},
     http::{self, Failure, Transport},
-    telemetry::health::Readiness,
+    telemetry::{health::Readiness, metrics::Metrics},
 };
 use futures::{FutureExt, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp};
@@ -31,6 +31,9 @@ use crate::process::Process;
 pub const BITBUCKET: &str = "https://bitbucket.test/2.0";
 /// Where the stand-ins are.
 pub const KMS: &str = "https://kms.test";
+
+/// What requests are built with. To make one takes longer than a whole run, since it reads the CAs of the machine.
+static HTTP: LazyLock<http::Client> = LazyLock::new(|| http::client().expect("TLS"));
 
 /// How long a request takes, there and back.
 const LATENCY: Duration = Duration::from_millis(50);
@@ -49,10 +52,16 @@ pub struct World {
     /// How far the clocks of all were turned, in seconds.
     turned: Arc<AtomicI64>,
     running: Option<Running>,
+    /// Sees each request to the services when it arrives there.
+    pub inspect: Option<Inspect>,
 }
+
+/// What sees a request before it is carried out.
+pub type Inspect = Arc<dyn Fn(&reqwest::Request) + Send + Sync>;
 
 struct Running {
     process: Process,
+    metrics: Arc<Metrics>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -89,7 +98,7 @@ impl World {
             metrics_addr: local,
             health_addr: local,
         };
-        Self { api, bitbucket, kms, options, clock, turned, running: None }
+        Self { api, bitbucket, kms, options, clock, turned, running: None, inspect: None }
     }
 
     /// Now.
@@ -107,20 +116,31 @@ impl World {
     pub fn start(&mut self) -> Process {
         assert!(self.running.is_none(), "it runs");
         let process = Process::new();
-        let wire = Wire { bitbucket: self.bitbucket.clone(), kms: self.kms.clone() };
+        let wire = Wire { bitbucket: self.bitbucket.clone(), kms: self.kms.clone(), inspect: self.inspect.clone() };
         let outside = Outside {
             client: process.client(&self.api),
-            http: http::client().expect("TLS").over(process.transport(wire)),
+            http: HTTP.clone().over(process.transport(wire)),
             clock: Arc::clone(&self.clock),
         };
         let (stop, stopped) = watch::channel(false);
         let (operator, options) = (Operator::new(&self.options), self.options.clone());
+        let metrics = operator.metrics();
         let task = tokio::spawn(async move {
             let readiness = Readiness::waiting("the caches are not filled yet");
             operator.operate(&options, outside, &readiness, stopped).await.expect("it operates");
         });
-        self.running = Some(Running { process: process.clone(), stop, task });
+        self.running = Some(Running { process: process.clone(), metrics, stop, task });
         process
+    }
+
+    /// The process that runs, or has ended by itself.
+    pub fn process(&self) -> Option<&Process> {
+        self.running.as_ref().map(|running| &running.process)
+    }
+
+    /// What the operator tells when its metrics are scraped.
+    pub fn metrics(&self) -> String {
+        self.running.as_ref().map(|running| running.metrics.encode()).unwrap_or_default()
     }
 
     /// Stops the operator as SIGTERM does.
@@ -167,12 +187,16 @@ fn clock(turned: Arc<AtomicI64>) -> Clock {
 struct Wire {
     bitbucket: Bitbucket,
     kms: Kms,
+    inspect: Option<Inspect>,
 }
 
 impl Transport for Wire {
     fn carry(&self, request: reqwest::Request) -> BoxFuture<'_, Result<reqwest::Response, Failure>> {
         async move {
             tokio::time::sleep(LATENCY / 2).await;
+            if let Some(inspect) = &self.inspect {
+                inspect(&request);
+            }
             let host = request.url().host_str().unwrap_or_default().to_owned();
             let request = same(request);
             let answer = match host.as_str() {
