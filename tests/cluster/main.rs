@@ -16,6 +16,7 @@ mod expiry;
 mod grants;
 mod harness;
 mod held;
+mod histories;
 mod identities;
 mod image;
 mod instance_changes;

@@ -6,6 +6,7 @@ mod day;
 mod ends;
 mod fleet;
 mod hands;
+mod histories;
 mod pace;
 mod process;
 mod scenes;

@@ -159,6 +159,11 @@ impl Process {
         while matches!(tokio::time::timeout(long, bell.changed()).await, Ok(Ok(()))) {}
     }
 
+    /// Ends at none of them.
+    pub fn go_on(&self) {
+        self.state().ends_at = None;
+    }
+
     /// Ends now.
     pub fn end(&self) {
         self.0.ended.send_replace(true);

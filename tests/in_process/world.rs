@@ -17,7 +17,7 @@ use bitbucket_connection_operator::{
     controller::{Clock, Operator, Options, Outside},
     domain::{host::AllowedHosts, ownership::OwnerId},
     http::{self, Failure, Transport},
-    telemetry::health::Readiness,
+    telemetry::{health::Readiness, metrics::Metrics},
 };
 use futures::{FutureExt, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp};
@@ -72,13 +72,19 @@ pub struct World {
     pub stays_down: bool,
     /// Sees each write to a KMS.
     witness: Arc<OnceLock<Witness>>,
+    /// Sees each request to the services when it arrives there.
+    pub inspect: Option<Inspect>,
 }
 
 /// What is told the connections before and after a write to a KMS.
 type Witness = Box<dyn Fn(&[Connection], &[Connection]) + Send + Sync>;
 
+/// What sees a request before it is carried out.
+pub type Inspect = Arc<dyn Fn(&reqwest::Request) + Send + Sync>;
+
 struct Running {
     process: Process,
+    metrics: Arc<Metrics>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -129,6 +135,7 @@ impl World {
             running: None,
             stays_down: false,
             witness: Arc::default(),
+            inspect: None,
         }
     }
 
@@ -150,7 +157,7 @@ impl World {
 
     /// The operator's process.
     pub fn process(&self) -> &Process {
-        &self.running.as_ref().expect("it runs").process
+        self.running().expect("it runs")
     }
 
     /// Starts the operator, with an empty memory.
@@ -162,6 +169,7 @@ impl World {
             kms: self.kms.clone(),
             other: self.other.clone(),
             witness: Arc::clone(&self.witness),
+            inspect: self.inspect.clone(),
         };
         let outside = Outside {
             client: process.client(&self.api),
@@ -170,12 +178,23 @@ impl World {
         };
         let (stop, stopped) = watch::channel(false);
         let (operator, options) = (Operator::new(&self.options), self.options.clone());
+        let metrics = operator.metrics();
         let task = tokio::spawn(async move {
             let readiness = Readiness::waiting("the caches are not filled yet");
             operator.operate(&options, outside, &readiness, stopped).await.expect("it operates");
         });
-        self.running = Some(Running { process: process.clone(), stop, task });
+        self.running = Some(Running { process: process.clone(), metrics, stop, task });
         process
+    }
+
+    /// The process that runs, or has ended by itself.
+    pub fn running(&self) -> Option<&Process> {
+        self.running.as_ref().map(|running| &running.process)
+    }
+
+    /// What the operator tells when its metrics are scraped.
+    pub fn metrics(&self) -> String {
+        self.running.as_ref().map(|running| running.metrics.encode()).unwrap_or_default()
     }
 
     /// Stops the operator as SIGTERM does.
@@ -259,6 +278,7 @@ struct Wire {
     kms: Kms,
     other: Kms,
     witness: Arc<OnceLock<Witness>>,
+    inspect: Option<Inspect>,
 }
 
 impl Wire {
@@ -277,6 +297,9 @@ impl Transport for Wire {
     fn carry(&self, request: reqwest::Request) -> BoxFuture<'_, Result<reqwest::Response, Failure>> {
         async move {
             tokio::time::sleep(LATENCY / 2).await;
+            if let Some(inspect) = &self.inspect {
+                inspect(&request);
+            }
             let host = request.url().host_str().unwrap_or_default().to_owned();
             let request = same(request);
             let answer = match host.as_str() {
