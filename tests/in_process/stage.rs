@@ -1,11 +1,13 @@
 //! Scenes are played here: once without trouble, and again with a process that ends somewhere.
 
+use std::time::Duration;
+
 use bitbucket_connection_operator::api::BitbucketConnection;
 
 use crate::{
     ends::{End, Wrongs, events},
     hands::{NAME, OTHER, TEAM, owner},
-    process::{Effect, Point},
+    process::{Effect, Point, Process},
     scenes::{Deed, Scene},
     world::World,
 };
@@ -25,6 +27,8 @@ pub struct Cut {
 pub struct Played {
     /// What the operator did from the first deed on, in whatever process.
     pub effects: Vec<Effect>,
+    /// How many of these there were after the last deed, when it had got quiet.
+    pub done: usize,
     /// What there is in the end.
     pub end: End,
     /// Whether the process ended where it was meant to.
@@ -40,6 +44,22 @@ pub struct Played {
 impl Scene {
     /// Plays it to its end, with one process of the operator, or with another after the first was cut off.
     pub async fn play(&self, cut: Option<&Cut>) -> Played {
+        let begin = |_: &World, process: &Process| {
+            if let Some(Cut { effect, before, point }) = cut {
+                process.end_in(effect, *before, *point);
+            }
+        };
+        self.play_with(Duration::ZERO, begin, async |_, quiet| quiet).await
+    }
+
+    /// Plays it to its end, with something before the first deed, and something after the last one: that is told whether
+    /// it is quiet, and tells it. After each deed at least so much time passes.
+    pub async fn play_with(
+        &self,
+        patience: Duration,
+        begin: impl FnOnce(&World, &Process),
+        end: impl AsyncFnOnce(&mut World, bool) -> bool,
+    ) -> Played {
         let mut world = World::new();
         let ours = [NAME, OTHER].map(|name| owner(name).digits().map(str::to_owned).collect::<Vec<_>>()).concat();
         let wrongs = Wrongs::watch(&world, ours);
@@ -54,17 +74,18 @@ impl Scene {
             world.settle().await;
         }
         let done = process.effects().len();
-        if let Some(Cut { effect, before, point }) = cut {
-            process.end_in(effect, *before, *point);
-        }
+        begin(&world, &process);
         let mut quiet = true;
         for deed in self.deeds {
             match deed {
                 Deed::Do(deed) => deed(&world),
                 Deed::Pass(time) => world.pass(*time).await,
             }
+            world.pass(patience).await;
             quiet = world.settle().await;
         }
+        let before_end = process.effects().len() - done;
+        quiet = end(&mut world, quiet).await;
         let mut effects = process.effects().split_off(done);
         let was_cut = process.has_ended();
         if was_cut {
@@ -82,6 +103,6 @@ impl Scene {
         told.sort();
         let end = End::of(&world);
         world.kill().await;
-        Played { effects, end, was_cut, wrongs, ready: ready.unwrap_or_default(), told }
+        Played { effects, done: before_end, end, was_cut, wrongs, ready: ready.unwrap_or_default(), told }
     }
 }
