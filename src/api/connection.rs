@@ -282,6 +282,9 @@ pub struct ConnectionStatus {
     pub id: String,
     /// Name of the connection in the KMS.
     pub name: String,
+    /// Description of the connection in the KMS, with the mark of this object at its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
     /// Id of its project; absent at organization scope.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project_id: Option<String>,

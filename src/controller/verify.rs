@@ -48,18 +48,18 @@ pub struct Verified {
     pub postponed: Option<Duration>,
 }
 
+impl Verified {
+    /// Before anybody was asked.
+    const fn nothing() -> Self {
+        Self { token: None, credentials: None, at: None, remote: Remote::Absent, retry_after: None, postponed: None }
+    }
+}
+
 /// Asks both services, as far as the pass needs their answers.
 #[tracing::instrument(target = STEPS, skip_all)]
 pub async fn verify(observed: &Observed, due: Due, context: &Context) -> Verified {
     let not_before = due.skips_caches().then(Instant::now);
-    let mut verified = Verified {
-        token: None,
-        credentials: None,
-        at: None,
-        remote: Remote::Absent,
-        retry_after: None,
-        postponed: None,
-    };
+    let mut verified = Verified::nothing();
     let Ok(spec) = &observed.spec else {
         verified.remote = unreachable(&observed.access);
         return verified;
@@ -99,14 +99,7 @@ fn reading(observed: &Observed, not_before: Option<Instant>) -> Reading {
 /// Looks up what a deletion has to deal with: by the status, else by the mark.
 #[tracing::instrument(name = "verify", target = STEPS, skip_all)]
 pub async fn locate(observed: &Observed, context: &Context) -> Verified {
-    let mut verified = Verified {
-        token: None,
-        credentials: None,
-        at: None,
-        remote: Remote::Absent,
-        retry_after: None,
-        postponed: None,
-    };
+    let mut verified = Verified::nothing();
     verified.remote = match (&observed.access, scope_of(observed)) {
         (Err(judgement), _) => Remote::Unreadable(judgement.clone()),
         (Ok(_), Err(problem)) => Remote::Unreadable(problem.judgement()),

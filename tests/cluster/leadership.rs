@@ -189,6 +189,36 @@ async fn what_a_leader_began_is_done_before_another_leads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_ends_before_its_work_is_done_keeps_others_from_leading() {
+    let two = Two::start(SHORT).await;
+    let updates = Match::op(Operation::Update);
+    two.world.kms.fail_when(updates.clone(), Fault::Hold);
+    two.world.issue(EMAIL, NEXT_TOKEN);
+    two.world.secret(SECRET, EMAIL, NEXT_TOKEN).await;
+    two.world.kms.seen(&updates, 1).await;
+    let before = two.leases().get(&two.lease).await.expect("a Lease");
+    // It waits for longer than its lease, renewing that, and then for nothing more.
+    assert_eq!(two.world.operator.terminate().await.code(), Some(0));
+    two.world.operator.says(&["some reconciles were not done in time"]).await;
+    let after = two.leases().get(&two.lease).await.expect("a Lease");
+    assert_eq!(holder(&after), holder(&before), "what was sent may still be carried out");
+    two.world.operator.says(&["the Lease is not let go", &two.lease]).await;
+    assert_eq!(two.world.row("payments").api_token, TOKEN);
+    assert_eq!(two.world.kms.matching(&updates).len(), 1, "nobody else writes meanwhile");
+
+    two.world.kms.heal();
+    two.world.kms.answered(&updates, 1).await;
+    two.second.says(&["leading", &two.lease]).await;
+    two.world.until_event("payments", "CredentialsRotated").await;
+    two.world.ready("payments").await;
+    assert_eq!(two.world.row("payments").api_token, NEXT_TOKEN);
+    assert_eq!(two.world.kms.connections().len(), 1);
+    assert_eq!(two.world.count_events("payments", "CredentialsRotated").await, 1);
+    // The answer was lost, so what was to be written is written once more, and not more often.
+    assert_eq!(two.world.kms.matching(&updates).len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_was_stopped_for_longer_than_its_lease_writes_nothing_more() {
     let two = Two::start(SHORT).await;
     // It is stopped while it waits for Bitbucket, with a write to the KMS as its next step.

@@ -53,24 +53,6 @@ const EXCEPTIONS: &[Exception] = &[
         word: "put back: description",
         why: "nothing tells a connection that was put back from one that nobody changed",
     },
-    Exception {
-        scene: "a new description",
-        lines: &["- event payments ConnectionUpdated"],
-        word: "ConnectionUpdated",
-        why: "the status records no description",
-    },
-    Exception {
-        scene: "a description that is taken away",
-        lines: &["- event payments ConnectionUpdated"],
-        word: "ConnectionUpdated",
-        why: "the status records no description",
-    },
-    Exception {
-        scene: "changes that pile up under Observe",
-        lines: &["- event payments ConnectionUpdated"],
-        word: "ConnectionUpdated",
-        why: "the status records no description",
-    },
 ];
 
 impl Exception {

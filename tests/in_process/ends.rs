@@ -126,12 +126,12 @@ fn related(value: &mut Value, world: &World) {
         let hash = row.is_some_and(|row| connection["credentialsHash"] == row.credentials_hash.as_str());
         connection["credentialsHash"] = json!(if hash { "as in the KMS" } else { "another than in the KMS" });
     }
-    if let Some(version) = value["status"]["token"].get_mut("secretVersion").filter(|it| it.is_string()) {
-        let is_now = |secret: &Secret| {
-            *version
-                == format!("{}/{}", secret.uid().unwrap_or_default(), secret.resource_version().unwrap_or_default())
-        };
-        let of_now = world.api.list::<Secret>().iter().any(is_now);
+    let secrets = world.api.list::<Secret>();
+    let version_of =
+        |secret: &Secret| [secret.uid().unwrap_or_default(), secret.resource_version().unwrap_or_default()].join("/");
+    for place in ["/status/secretVersion", "/status/token/secretVersion"] {
+        let Some(version) = value.pointer_mut(place).filter(|it| it.is_string()) else { continue };
+        let of_now = secrets.iter().any(|secret| *version == version_of(secret));
         *version = json!(if of_now { "of a Secret as it is now" } else { "of an earlier Secret" });
     }
 }

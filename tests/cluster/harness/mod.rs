@@ -47,7 +47,7 @@ use std::time::Duration;
 pub use self::{
     kstatus::{Kstatus, kstatus},
     objects::{Connection, dynamic, merge},
-    operator::Operator,
+    operator::{Launch, Operator},
     plane::{Plane, install_crypto},
     pod::entrypoint,
     reading::{Metrics, assert_condition, condition, conditions},

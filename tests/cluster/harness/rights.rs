@@ -140,7 +140,7 @@ pub async fn apply(client: &Client, object: Value) -> DynamicObject {
 }
 
 /// A token such as the operator's pod gets.
-async fn token(client: &Client, home: &str, account: &str) -> String {
+pub async fn token(client: &Client, home: &str, account: &str) -> String {
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), home);
     let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_LIFE), ..TokenRequestSpec::default() };
     let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };

@@ -87,15 +87,18 @@ fn named(name: &str) -> DistinguishedName {
 #[derive(Clone)]
 pub struct Certificates(Arc<ServerConfig>);
 
-/// Ends TLS in front of a server that speaks plain HTTP.
-pub(crate) struct Terminator {
+/// Ends TLS in front of a server that speaks plain HTTP. Connections end with it.
+pub struct Terminator {
     address: SocketAddr,
     certificates: watch::Sender<Certificates>,
 }
 
 impl Terminator {
     /// Listens on a free port of 127.0.0.1, until the runtime ends.
-    pub(crate) async fn start(server: SocketAddr, certificates: Certificates) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// If there is no free port.
+    pub async fn start(server: SocketAddr, certificates: Certificates) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let (certificates, shown) = watch::channel(certificates);
@@ -109,7 +112,8 @@ impl Terminator {
         Ok(Self { address, certificates })
     }
 
-    pub(crate) fn origin(&self) -> String {
+    /// `https://127.0.0.1:PORT`.
+    pub fn origin(&self) -> String {
         format!("https://{}", self.address)
     }
 
