@@ -38,6 +38,7 @@ mod scale;
 mod schema;
 mod scopes;
 mod silence;
+mod sockets;
 mod story;
 mod teardown;
 mod tls;
