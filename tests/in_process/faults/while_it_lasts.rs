@@ -200,7 +200,7 @@ fn while_a_call_fails_a_condition_says_so() {
     for (cell, (seen, played)) in cells.iter().zip(&played) {
         let calm = played_scenes.iter().zip(&calm).find(|(scene, _)| scene.name == cell.scene.name);
         let mut wrongs = played.wrongs.clone();
-        wrongs.extend(wrong(&played.end.differs_from(&calm.expect("a run without trouble").1.end)));
+        wrongs.extend(wrong(cell.scene, &played.end.differs_from(&calm.expect("a run without trouble").1.end)));
         wrongs.extend(seen.mute.iter().map(|message| format!("says nothing of what is next: {message}")));
         if cell.scene.name == TAKEN.name
             && seen.reasons == ["NameConflict"]
