@@ -38,8 +38,9 @@ crds: ## write the CRDs anew after a change of the kinds: crds/, and those in th
 	$(CARGO) run --quiet --bin $(BIN) -- crds --output-dir crds
 	$(CARGO) run --quiet --bin $(BIN) -- crds --output-dir charts/$(BIN)/files/crds
 
-docs: ## write the generated pages anew: all messages, docs/conditions.md, docs/metrics.md (read the difference)
+docs: ## write the generated pages anew: all messages, docs/conditions.md, metrics.md, outages.md (read the difference)
 	UPDATE_DOCS=1 $(CARGO) test --quiet --lib words
+	UPDATE_DOCS=1 $(CARGO) test --quiet --test in_process faults::while_it_lasts
 
 chart: ## write the chart's README.md and deploy/ anew after a change of the chart (builds helm where none is found: minutes, once)
 	UPDATE_DOCS=1 $(CARGO) test --quiet --test cluster -- chart::generated

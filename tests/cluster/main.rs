@@ -39,6 +39,7 @@ mod scale;
 mod schema;
 mod scopes;
 mod silence;
+mod sockets;
 mod story;
 mod teardown;
 mod tls;

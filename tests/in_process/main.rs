@@ -4,6 +4,7 @@
 mod crashes;
 mod day;
 mod ends;
+mod faults;
 mod fleet;
 mod hands;
 mod histories;

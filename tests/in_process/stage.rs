@@ -5,6 +5,7 @@ use std::{
     fmt,
     sync::{Mutex, PoisonError},
     thread,
+    time::Duration,
 };
 
 use bitbucket_connection_operator::api::BitbucketConnection;
@@ -13,7 +14,7 @@ use memory_api::{Fault, Match, Verb};
 use crate::{
     ends::{End, Wrongs, events},
     hands::{NAME, OTHER, TEAM},
-    process::{Effect, Point},
+    process::{Effect, Point, Process},
     scenes::{Deed, SCENES, Scene},
     world::World,
 };
@@ -55,6 +56,8 @@ pub enum Trouble {
 pub struct Played {
     /// What the operator did from the first deed on, in whatever process.
     pub effects: Vec<Effect>,
+    /// How many of these there were after the last deed, when it had got quiet.
+    pub done: usize,
     /// What there is in the end.
     pub end: End,
     /// How many of them came before the last deed.
@@ -102,6 +105,27 @@ impl Scene {
 
     /// Plays it to its end, with what comes in between.
     pub async fn play(&self, trouble: Option<&Trouble>) -> Played {
+        self.play_through(Duration::ZERO, trouble, |_, _| {}, async |_, quiet| quiet).await
+    }
+
+    /// Plays it to its end, with something before the first deed, and something after the last one: that is told whether
+    /// it is quiet, and tells it. After each deed at least so much time passes.
+    pub async fn play_with(
+        &self,
+        patience: Duration,
+        begin: impl FnOnce(&World, &Process),
+        end: impl AsyncFnOnce(&mut World, bool) -> bool,
+    ) -> Played {
+        self.play_through(patience, None, begin, end).await
+    }
+
+    async fn play_through(
+        &self,
+        patience: Duration,
+        trouble: Option<&Trouble>,
+        begin: impl FnOnce(&World, &Process),
+        end: impl AsyncFnOnce(&mut World, bool) -> bool,
+    ) -> Played {
         let mut world = World::new();
         let wrongs = Wrongs::watch(&world, TEAM, &[NAME, OTHER]);
         let (first, rest) = self.before.split_first().map_or((None, self.before), |(first, rest)| (Some(first), rest));
@@ -116,6 +140,7 @@ impl Scene {
         }
         let done = process.effects().len();
         world.api.clear_journal();
+        begin(&world, &process);
         if let Some(trouble) = trouble {
             trouble.prepare(&world);
         }
@@ -123,11 +148,13 @@ impl Scene {
         world.stays_down = matches!(trouble, Some(Trouble::Away(..)));
         for deed in self.deeds {
             before_last = process.effects().len() - done;
-            quiet = deed.play(&mut world, trouble).await;
+            quiet = deed.play(&mut world, patience, trouble).await;
         }
         if std::mem::take(&mut world.stays_down) {
             quiet = world.settle().await;
         }
+        let before_end = process.effects().len() - done;
+        quiet = end(&mut world, quiet).await;
         let reads = world.api.journal().into_iter().filter(|entry| entry.verb == Verb::Get);
         let reads = reads.map(|entry| (entry.resource, entry.name)).collect();
         let mut effects = process.effects().split_off(done);
@@ -147,13 +174,14 @@ impl Scene {
         told.sort();
         let end = End::of(&world);
         world.kill().await;
-        Played { effects, before_last, reads, end, came, wrongs, ready: ready.unwrap_or_default(), told }
+        let ready = ready.unwrap_or_default();
+        Played { effects, done: before_end, before_last, reads, end, came, wrongs, ready, told }
     }
 }
 
 impl Deed {
     /// Plays one, and what comes after it; whether the operator is quiet then.
-    async fn play(self, world: &mut World, trouble: Option<&Trouble>) -> bool {
+    async fn play(self, world: &mut World, patience: Duration, trouble: Option<&Trouble>) -> bool {
         if let Some(Trouble::Late) = trouble {
             world.api.hold_watches();
         }
@@ -161,6 +189,7 @@ impl Deed {
             Self::Do(deed) => deed(world),
             Self::Pass(time) => world.pass(time).await,
         }
+        world.pass(patience).await;
         if let Some(Trouble::Missed) = trouble {
             world.api.break_watches();
             world.api.forget_history();

@@ -232,8 +232,23 @@ fn a_lost_answer_loses_neither_credentials_nor_the_event() {
         planned(&good("one"), Some(&old), &Remote::Ours(held())),
         (vec![], vec![Intent::Updated], Reason::InSync)
     );
+    // Somebody else had renamed it, and the answer to putting the name back was lost: that alone is told.
+    let lost = [drift("name")];
+    let (spec, token, owner) = (spec(), good("one"), owner());
+    let put_back = Wanted {
+        spec: &spec,
+        owner: &owner,
+        token: &token,
+        recorded: Some(&old),
+        spec_changed: true,
+        secret_changed: false,
+        adoption_granted: true,
+        lost: &lost,
+        finalizer: true,
+    };
+    assert_eq!(shown(&plan(&put_back, &Remote::Ours(held()))), (vec![], lost.to_vec(), Reason::InSync));
     // The same of its description. What the status of an older version doesn't tell is no news.
-    let description = |text: &str| Some(ownership::describe(text, &owner(), Origin::Created));
+    let description = |text: &str| Some(ownership::describe(text, &owner, Origin::Created));
     for (before, tells) in [(description("Old"), vec![Intent::Updated]), (None, vec![])] {
         let old = ConnectionStatus { description: before, ..recorded() };
         assert_eq!(planned(&good("one"), Some(&old), &Remote::Ours(held())), (vec![], tells, Reason::InSync));

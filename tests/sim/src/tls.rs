@@ -13,6 +13,8 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use crate::front::Front;
+
 /// The names that a stand-in on this machine can be reached by.
 const NAMES: [&str; 2] = ["127.0.0.1", "localhost"];
 
@@ -50,6 +52,13 @@ impl Authority {
     pub fn issue_expired(&self) -> Certificates {
         let mut params = parameters(NAMES);
         (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+        self.sign(params)
+    }
+
+    /// One whose time has not come.
+    pub fn issue_for_later(&self) -> Certificates {
+        let mut params = parameters(NAMES);
+        (params.not_before, params.not_after) = (date_time_ymd(2120, 1, 1), date_time_ymd(2121, 1, 1));
         self.sign(params)
     }
 
@@ -94,6 +103,15 @@ pub struct Terminator {
 }
 
 impl Terminator {
+    /// In front of a stand-in that listens, until the runtime ends.
+    ///
+    /// # Panics
+    /// If it doesn't, or there is no free port.
+    pub async fn before(server: &Front, certificates: Certificates) -> Self {
+        let address = server.address().expect("a stand-in that listens");
+        Self::start(address, certificates).await.expect("a free port on 127.0.0.1")
+    }
+
     /// Listens on a free port of 127.0.0.1, until the runtime ends.
     ///
     /// # Errors
@@ -117,7 +135,8 @@ impl Terminator {
         format!("https://{}", self.address)
     }
 
-    pub(crate) fn show(&self, certificates: Certificates) {
+    /// From now on shows another certificate; connections with the one before are closed.
+    pub fn show(&self, certificates: Certificates) {
         self.certificates.send_replace(certificates);
     }
 }
