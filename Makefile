@@ -26,6 +26,9 @@ simulate: ## a day of 10,000 connections at the limits of both services, as a ta
 fuzz: ## look for inputs that break what must always hold, SECONDS=60 for each of TARGETS (nightly Rust, cargo-fuzz)
 	@fuzz/run.sh $(SECONDS) $(TARGETS)
 
+proof: controlplane ## try all that must hold in thousands of ways: crashes, faults, histories, misuse; one table (minutes)
+	@tests/proof.sh
+
 test-all: test simulate deny image-test ## what `make test` checks, and what takes longer: a day, dependencies, the image
 
 lint: ## check format and lints
@@ -68,4 +71,4 @@ controlplane: ## find or build the control plane and helm, which the cluster tes
 tools: ## find or unpack Prometheus and promtool for the tests of alerts and dashboard (Debian; skipped elsewhere)
 	@tests/observability/install-tools.sh
 
-.PHONY: help demo test test-all simulate fuzz lint crds docs chart deny sbom image image-test controlplane tools
+.PHONY: help demo test proof test-all simulate fuzz lint crds docs chart deny sbom image image-test controlplane tools
