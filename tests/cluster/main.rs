@@ -25,6 +25,7 @@ mod leadership;
 mod lifecycle;
 mod limits;
 mod memory_api;
+mod misuse;
 mod modes;
 mod moves;
 mod observability;
