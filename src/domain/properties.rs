@@ -203,6 +203,7 @@ pub fn description_mark(data: &[u8]) {
             };
             let mark = format!("[k8s:{digits}:{letter}]");
             assert!(text::trim(&description).ends_with(&mark), "{mark} ends {description:?}");
+            assert!(digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit()), "{digits}");
             assert_ne!(ownership(&description, &ours), Ownership::Unmarked);
         }
         (None, None) => assert_eq!(ownership(&description, &ours), Ownership::Unmarked),

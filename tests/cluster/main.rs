@@ -27,6 +27,7 @@ mod leadership;
 mod lifecycle;
 mod limits;
 mod memory_api;
+mod misuse;
 mod modes;
 mod moves;
 mod observability;

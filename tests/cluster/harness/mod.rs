@@ -53,7 +53,7 @@ pub use self::{
     reading::{Metrics, assert_condition, condition, conditions},
     silence::gives_away,
     tenant::Tenant,
-    waiting::in_time,
+    waiting::{in_time, is_settled},
     world::{Builder, World, needed_by},
     writes::Write,
 };
