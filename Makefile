@@ -5,6 +5,7 @@ BIN := bitbucket-connection-operator
 # Tests mostly wait for servers: more of them than cores.
 THREADS ?= 12
 CONNECTIONS ?= 10000
+OBJECTS ?= 10000
 IMAGE ?= localhost/$(BIN):dev
 
 help: ## list what can be made
@@ -21,6 +22,11 @@ test: lint tools controlplane ## check everything: format, lints, then unit, com
 simulate: ## a day of 10,000 connections at the limits of both services, as a table by hours (minutes; CONNECTIONS=…)
 	@echo "== simulation: building with optimizations"
 	CONNECTIONS=$(CONNECTIONS) $(CARGO) test --profile simulate --test in_process day -- --nocapture
+
+bench: ## measure the program as it is shipped: throughput, memory, CPU, calls (minutes; OBJECTS=…, BENCH="--compare old.json")
+	@echo "== benchmark: building the operator as it is shipped, and what measures it"
+	image/root.sh
+	$(CARGO) run --profile simulate -p bench -- --program target/image/root/$(BIN) --objects $(OBJECTS) $(BENCH)
 
 test-all: test simulate deny image-test ## what `make test` checks, and what takes longer: a day, dependencies, the image
 
@@ -63,4 +69,4 @@ controlplane: ## find or build the control plane and helm, which the cluster tes
 tools: ## find or unpack Prometheus and promtool for the tests of alerts and dashboard (Debian; skipped elsewhere)
 	@tests/observability/install-tools.sh
 
-.PHONY: help demo test test-all simulate lint crds docs chart deny sbom image image-test controlplane tools
+.PHONY: help demo test test-all simulate bench lint crds docs chart deny sbom image image-test controlplane tools
