@@ -6,6 +6,7 @@ BIN := bitbucket-connection-operator
 THREADS ?= 12
 CONNECTIONS ?= 10000
 SECONDS ?= 60
+OBJECTS ?= 10000
 IMAGE ?= localhost/$(BIN):dev
 
 help: ## list what can be made
@@ -28,6 +29,11 @@ fuzz: ## look for inputs that break what must always hold, SECONDS=60 for each o
 
 proof: controlplane ## try all that must hold in thousands of ways: crashes, faults, histories, misuse; one table (minutes)
 	@tests/proof.sh
+
+bench: ## measure the program as it is shipped: throughput, memory, CPU, calls (minutes; OBJECTS=…, BENCH="--compare old.json")
+	@echo "== benchmark: building the operator as it is shipped, and what measures it"
+	image/root.sh
+	$(CARGO) run --profile simulate -p bench -- --program target/image/root/$(BIN) --objects $(OBJECTS) $(BENCH)
 
 test-all: test simulate deny image-test ## what `make test` checks, and what takes longer: a day, dependencies, the image
 
@@ -71,4 +77,4 @@ controlplane: ## find or build the control plane and helm, which the cluster tes
 tools: ## find or unpack Prometheus and promtool for the tests of alerts and dashboard (Debian; skipped elsewhere)
 	@tests/observability/install-tools.sh
 
-.PHONY: help demo test proof test-all simulate fuzz lint crds docs chart deny sbom image image-test controlplane tools
+.PHONY: help demo test proof test-all simulate bench fuzz lint crds docs chart deny sbom image image-test controlplane tools

@@ -33,6 +33,10 @@ use crate::{
 /// What is watched: a namespace, or all of them.
 pub type Scope = Option<String>;
 
+/// How many of our own objects a first list brings at a time: until they are pruned a page is in memory as it came, once
+/// as text and once with its managedFields, and that is what a restart peaks by. Of Secrets come metadata alone.
+const PAGE: u32 = 100;
+
 /// The API of a kind in a scope.
 fn api<K>(client: &Client, scope: &Scope) -> Api<K>
 where
@@ -49,7 +53,7 @@ fn watch<K>(api: Api<K>) -> impl Stream<Item = Event<K>>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
-    quietly(watcher(api, watcher::Config::default())).map(|event| {
+    quietly(watcher(api, watcher::Config::default().page_size(PAGE))).map(|event| {
         event.modify(|object| {
             object.managed_fields_mut().clear();
             object.annotations_mut().retain(|name, _| name == RECONCILE_REQUESTED_AT);
