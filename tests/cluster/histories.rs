@@ -151,14 +151,14 @@ impl Cluster for People {
     }
 
     async fn delete(&self, kind: Kind, namespace: &str, name: &str) {
-        let (api, _) = dynamic(&self.0, Some(namespace), self.typed(kind, name));
+        let (api, _) = dynamic(&self.0, Some(namespace), Self::typed(kind, name));
         // What isn't there is gone already.
         let _ = api.delete(name, &DeleteParams::default()).await;
     }
 }
 
 impl People {
-    fn typed(&self, kind: Kind, name: &str) -> Value {
+    fn typed(kind: Kind, name: &str) -> Value {
         let (version, kind) = match kind {
             Kind::Namespace => ("v1", "Namespace"),
             Kind::Secret => ("v1", "Secret"),
@@ -171,7 +171,7 @@ impl People {
 
     /// What is refused has no effect: a namespace may be on its way out by now.
     async fn write(&self, kind: Kind, namespace: &str, name: &str, patch: &Patch<Value>) {
-        let types = self.typed(kind, name);
+        let types = Self::typed(kind, name);
         let (api, _) = dynamic(&self.0, Some(namespace), types.clone());
         let written = match patch {
             Patch::Apply(manifest) => {

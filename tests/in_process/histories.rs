@@ -9,6 +9,8 @@ mod people;
 mod player;
 mod quiet;
 
+use std::cell::Cell;
+
 use histories::{chance, step::History};
 use proptest::test_runner::{
     Config, FileFailurePersistence, RngAlgorithm, RngSeed, TestCaseError, TestError, TestRng, TestRunner,
@@ -49,16 +51,19 @@ fn shard(shard: u64) {
         ..Config::default()
     };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
-    let played = std::cell::Cell::new(0);
+    let (played, first) = (Cell::new(0), Cell::new(None));
     let outcome = runner.run(&chance::histories(STEPS, true), |history| {
         played.set(played.get() + 1);
-        play(&history).map_err(TestCaseError::fail)
+        let played = play(&history).inspect_err(|_| first.set(first.get().or(Some(played.get()))));
+        played.map_err(TestCaseError::fail)
     });
     match outcome {
         Ok(()) => println!("proof: random histories, in process (shard {}) | {}", shard + 1, played.get()),
         Err(TestError::Fail(why, History(steps))) => {
             let steps: Vec<_> = steps.iter().map(|step| format!("  {step:?}")).collect();
-            panic!("after {} runs, seed {base}, {} steps:\n{}\n{why}", played.get(), steps.len(), steps.join("\n"));
+            let (at, runs) = (first.get().unwrap_or_default(), played.get());
+            let shrunk = format!("seed {base}, history {at}, shrunk to {} steps in {runs} runs", steps.len());
+            panic!("{shrunk}:\n{}\n{why}", steps.join("\n"));
         }
         Err(error) => panic!("{error}"),
     }

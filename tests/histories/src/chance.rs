@@ -31,12 +31,18 @@ pub fn histories(steps: usize, mishaps: bool) -> impl Strategy<Value = History> 
     })
 }
 
+/// One more often than others, so that much happens to it.
 fn slots() -> impl Strategy<Value = Slot> {
-    select(&Slot::ALL[..])
+    prop_oneof![
+        5 => Just(Slot::PaymentsA),
+        2 => Just(Slot::PaymentsB),
+        2 => Just(Slot::OrdersA),
+        1 => Just(Slot::BillingB),
+    ]
 }
 
 fn teams() -> impl Strategy<Value = Team> {
-    select(&Team::ALL[..])
+    prop_oneof![2 => Just(Team::A), 1 => Just(Team::B)]
 }
 
 fn purses() -> impl Strategy<Value = Purse> {
@@ -81,7 +87,7 @@ fn edits() -> impl Strategy<Value = Edit> {
     let management =
         prop_oneof![3 => Just(Management::Full), 1 => Just(Management::Observe), 1 => Just(Management::Suspended)];
     prop_oneof![
-        2 => option::of(names()).prop_map(Edit::Name),
+        4 => option::of(names()).prop_map(Edit::Name),
         2 => option::of(text).prop_map(Edit::Description),
         1 => any::<bool>().prop_map(Edit::Spare),
         1 => rarely().prop_map(Edit::WrongKey),
@@ -181,5 +187,5 @@ fn mishaps() -> impl Strategy<Value = Mishap> {
 /// From no time to days.
 fn waits() -> impl Strategy<Value = u64> {
     let seconds = prop_oneof![4 => 1_u64..10, 3 => 10_u64..300, 2 => 300_u64..4_000, 1 => 4_000_u64..50_000];
-    prop_oneof![1 => 1_u64..1_000, 3 => seconds.prop_map(|seconds| seconds * 1_000)]
+    prop_oneof![1 => 1_u64..1_000, 2 => seconds.prop_map(|seconds| seconds * 1_000)]
 }

@@ -68,7 +68,9 @@ pub fn look(write: Write<'_>, facts: &Facts, ledger: &mut Ledger, cast: &Cast, n
         _ => return,
     };
     match result {
-        Err(why) => ledger.violations.push(format!("{why}: {write:?} to {row:?}")),
+        Err(why) => {
+            ledger.violations.insert(format!("{why}: {write:?} to {row:?}"));
+        }
         Ok(None) => {}
         Ok(Some(slot)) => {
             let problem = rights(slot, write, facts, ledger, now).or_else(|| token(slot, write, ledger));

@@ -38,7 +38,7 @@ pub enum Patience {
 
 /// What isn't as it must be in the end.
 pub fn in_the_end(facts: &Facts, ledger: &Ledger, cast: &Cast, patience: Patience) -> Vec<String> {
-    let mut found = ledger.violations.clone();
+    let mut found: Vec<_> = ledger.violations.iter().cloned().collect();
     for (slot, object) in &facts.objects {
         let problem = if object.deleting {
             stuck(object, facts)

@@ -32,7 +32,7 @@ pub struct Ledger {
     /// When somebody last changed what may be written.
     pub changed: Duration,
     /// What must not have happened.
-    pub violations: Vec<String>,
+    pub violations: BTreeSet<String>,
     serials: u64,
 }
 

@@ -152,7 +152,7 @@ impl Player {
             let operation = Operation::of(request.method().as_str(), path);
             let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
             if FORBIDDEN_HOST.ends_with(request.url().host_str().unwrap_or_default()) {
-                ledger.violations.push("a host that isn't allowed was asked".to_owned());
+                ledger.violations.insert("a host that isn't allowed was asked".to_owned());
             }
             if operation.is_write() {
                 let facts = Facts::read(&people, &kms, &cast).now_or_never().expect("nothing to wait for");
@@ -289,7 +289,7 @@ impl Player {
             if !told_ready || (may_be && !self.services_fail) {
                 *since = now;
             } else if now > (*since).max(self.excused) + STALE {
-                ledger.violations.push(format!("{slot:?} is Ready since {since:?}, though {end:?}: {object:?}"));
+                ledger.violations.insert(format!("{slot:?} is Ready since {since:?}, though {end:?}: {object:?}"));
             }
         }
         *self.locked() = ledger;
