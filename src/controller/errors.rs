@@ -31,6 +31,14 @@ pub enum Error {
     Panicked,
 }
 
+impl Error {
+    /// Each time that something is written, somebody else has written before.
+    pub fn keeps_changing() -> Self {
+        let status = kube::core::Status::failure("the object keeps changing", "Conflict").with_code(409);
+        Self::Cluster(Box::new(kube::Error::Api(Box::new(status))))
+    }
+}
+
 impl From<kube::Error> for Error {
     fn from(error: kube::Error) -> Self {
         Self::Cluster(Box::new(error))

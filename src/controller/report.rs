@@ -235,7 +235,5 @@ async fn write(
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Error::from(kube::Error::Api(Box::new(
-        kube::core::Status::failure("the object keeps changing", "Conflict").with_code(409),
-    ))))
+    Err(Error::keeps_changing())
 }

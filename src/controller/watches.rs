@@ -1,7 +1,10 @@
 //! What the API server tells: caches of our own kinds, versions of Secrets and ConfigMaps, labels of namespaces, and who
 //! is to be looked at because of it.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
@@ -23,7 +26,7 @@ use super::{
     instances::{Instance, Instances},
     observe,
     sources::SourceKey,
-    triggers::Target,
+    triggers::{InstanceKey, Target},
 };
 use crate::{
     api::{BitbucketConnection, RECONCILE_REQUESTED_AT, UNPROCESSED},
@@ -88,14 +91,23 @@ fn next_step(error: &watcher::Error) -> Option<&'static str> {
 pub async fn connections(client: Client, scope: Scope, mut store: Writer<BitbucketConnection>, context: Arc<Context>) {
     let reader = store.as_reader();
     let mut events = Box::pin(watch::<BitbucketConnection>(api(&client, &scope)));
-    let mut relisted = Vec::new();
+    let (mut relisted, mut gone) = (Vec::new(), HashMap::new());
     while let Some(event) = events.next().await {
         let mut news = Vec::new();
         match &event {
-            Event::Init => relisted.clear(),
+            Event::Init => {
+                relisted.clear();
+                gone = reader.state().iter().map(|known| (target_of(known), known.uid().unwrap_or_default())).collect();
+            }
             Event::InitApply(object) => {
                 refer(object, &context);
-                relisted.push(target_of(object));
+                let target = target_of(object);
+                let before = gone.remove(&target);
+                before
+                    .filter(|uid| object.uid().as_ref() != Some(uid))
+                    .iter()
+                    .for_each(|uid| context.memory.forget(uid));
+                relisted.push(target);
             }
             Event::Apply(object) => {
                 refer(object, &context);
@@ -104,17 +116,23 @@ pub async fn connections(client: Client, scope: Scope, mut store: Writer<Bitbuck
                     news.push(target_of(object));
                 }
             }
-            Event::Delete(object) => {
-                let target = target_of(object);
-                context.sources.refer(&target, None);
-                recount(context.users.uses(&target, None), &context);
-                context.memory.forget(&object.uid().unwrap_or_default());
+            Event::Delete(object) => forget(&target_of(object), &object.uid().unwrap_or_default(), &context),
+            Event::InitDone => {
+                // What went while nobody watched is told by nobody.
+                gone.drain().for_each(|(target, uid)| forget(&target, &uid, &context));
+                news.append(&mut relisted);
             }
-            Event::InitDone => news.append(&mut relisted),
         }
         store.apply_watcher_event(&event);
         news.iter().for_each(|target| context.triggers.look(target));
     }
+}
+
+/// Forgets an object that is gone, and what it referred to.
+fn forget(target: &Target, uid: &str, context: &Context) {
+    context.sources.refer(target, None);
+    recount(context.users.uses(target, None), context);
+    context.memory.forget(uid);
 }
 
 /// Whether a newer version asks for something that the older didn't. Deletion moves the generation too.
@@ -141,7 +159,7 @@ fn refer(object: &BitbucketConnection, context: &Context) {
     recount(context.users.uses(&target, use_of), context);
 }
 
-fn recount(changed: Vec<super::triggers::InstanceKey>, context: &Context) {
+fn recount(changed: Vec<InstanceKey>, context: &Context) {
     changed.into_iter().for_each(|instance| context.recount(instance));
 }
 
@@ -157,12 +175,16 @@ where
 {
     let reader = store.as_reader();
     let mut events = Box::pin(watch(api));
-    let mut relisted = Vec::new();
+    let (mut relisted, mut gone) = (Vec::new(), HashSet::new());
     while let Some(event) = events.next().await {
         let mut news = Vec::new();
         match &event {
-            Event::Init => relisted.clear(),
+            Event::Init => {
+                relisted.clear();
+                gone = reader.state().iter().map(|known| known.key()).collect();
+            }
             Event::InitApply(object) => {
+                gone.remove(&object.key());
                 context.sources.refer(&Target::Instance(object.key()), object.sources());
                 relisted.push(Target::Instance(object.key()));
             }
@@ -175,18 +197,25 @@ where
                     news.push(Target::Instance(object.key()));
                 }
             }
-            Event::Delete(object) => {
-                context.sources.refer(&Target::Instance(object.key()), None);
-                news.extend(context.users.of(&object.key()));
-                if news.is_empty() {
-                    context.instances.forget(&object.key());
-                }
+            Event::Delete(object) => news.extend(without(&object.key(), &context)),
+            Event::InitDone => {
+                gone.drain().for_each(|key| news.extend(without(&key, &context)));
+                news.append(&mut relisted);
             }
-            Event::InitDone => news.append(&mut relisted),
         }
         store.apply_watcher_event(&event);
         news.iter().for_each(|target| context.triggers.look(target));
     }
+}
+
+/// An instance is gone: who used it is to be looked at, and without anybody nothing of it is kept.
+fn without(key: &InstanceKey, context: &Context) -> Vec<Target> {
+    context.sources.refer(&Target::Instance(key.clone()), None);
+    let users = context.users.of(key);
+    if users.is_empty() {
+        context.instances.forget(key);
+    }
+    users
 }
 
 /// A kind of which versions alone are followed.

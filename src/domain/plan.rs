@@ -439,10 +439,8 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
     }
     // A name of its own request: one that is taken must not keep a new token out.
     let mut tells = wanted.lost.to_vec();
-    // What was put back is told as that.
-    let put_back =
-        wanted.lost.iter().any(|lost| matches!(lost, Intent::DriftCorrected { fields, .. } if fields == "name"));
-    // It took effect, though its answer was lost, or the process ended before it was told.
+    // It took effect, and nobody was told. What was put back is told as that.
+    let put_back = tells.iter().any(|lost| matches!(lost, Intent::DriftCorrected { fields, .. } if fields == "name"));
     let took_effect = (name.is_none() && renamed && !put_back) || (description_is_there && redescribed);
     if took_effect && !tells.contains(&Intent::Updated) {
         tells.push(Intent::Updated);

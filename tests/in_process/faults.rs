@@ -3,8 +3,9 @@
 //!
 //! Each scene is played once without trouble, and its calls are recorded: so a new call is covered by itself. Then one call
 //! of it fails once in each way (`once`), and all calls of a kind fail until somebody mends it (`while_it_lasts`), which
-//! makes the table of `docs/outages.md`.
+//! makes the table of `docs/outages.md`. The same of what the API server is asked for (`cluster`).
 
+mod cluster;
 mod kinds;
 mod leaks;
 mod once;

@@ -1,6 +1,7 @@
 //! Watches that can't go on from where they were (410), or may not: what changed meanwhile is found.
 
-use bitbucket_connection_operator::api::{BitbucketConnection, ClusterKmsInstance};
+use bitbucket_connection_operator::api::{BitbucketConnection, ClusterKmsInstance, INSTANCE_FINALIZER, KmsInstance};
+use kube::ResourceExt;
 use serde_json::{Value, json};
 use sim::Authority;
 
@@ -88,6 +89,11 @@ async fn what_changed_while_nobody_watched_is_found() {
     let world = world().await;
     world.connection("gone").change(json!({"connectionName": "gone"})).apply().await;
     let gone = world.ready("gone").await;
+    instance(&world, "KmsInstance", "left", &json!({})).await;
+    world.connection("forgotten").change(json!({"kmsRef": {"name": "left"}})).apply().await;
+    world.ready("forgotten").await;
+    let held = |instance: &KmsInstance| instance.finalizers().iter().any(|it| it == INSTANCE_FINALIZER);
+    world.until_instance("left", "is held", held).await;
     // It stands still while the API server forgets what was, and all changes.
     world.operator.signal("STOP");
     world.plane().control_plane.restart_apiserver().await.expect("an API server that comes back");
@@ -100,12 +106,19 @@ async fn what_changed_while_nobody_watched_is_found() {
     world.secret("another", EMAIL, LAST).await;
     let successor = world.connection("gone").secret("another").apply().await;
     assert_ne!(successor.metadata.uid, gone.metadata.uid);
+    // Deleted by force, so that nothing tells of it: nobody waits for it any more.
+    world.patch("forgotten", json!({"metadata": {"finalizers": null}})).await;
+    world.delete("forgotten").await;
+    world.until_gone("forgotten").await;
+    world.kms.remove(&world.row("forgotten").id);
+    world.delete_object::<KmsInstance>("left").await;
     world.operator.signal("CONT");
 
     world.operator.says(&["a watch broke off; it is taken up again", "too old resource version"]).await;
     let found = world.ready("gone").await;
     assert_eq!(found.metadata.uid, successor.metadata.uid);
     assert_eq!(world.row("gone").api_token, LAST);
+    world.until_object_gone(world.api::<KmsInstance>(), "left").await;
     world.delete("gone").await;
     world.until_gone("gone").await;
     all_is_seen(&world).await;
