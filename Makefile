@@ -51,6 +51,9 @@ docs: ## write the generated pages anew: all messages, docs/conditions.md, metri
 	UPDATE_DOCS=1 $(CARGO) test --quiet --lib words
 	UPDATE_DOCS=1 $(CARGO) test --quiet --test in_process faults::while_it_lasts
 
+book: ## make a site of docs/ in target/book (needs mdbook and python3)
+	mdbook build
+
 chart: ## write the chart's README.md and deploy/ anew after a change of the chart (builds helm where none is found: minutes, once)
 	UPDATE_DOCS=1 $(CARGO) test --quiet --test cluster -- chart::generated
 
@@ -77,4 +80,4 @@ controlplane: ## find or build the control plane and helm, which the cluster tes
 tools: ## find or unpack Prometheus and promtool for the tests of alerts and dashboard (Debian; skipped elsewhere)
 	@tests/observability/install-tools.sh
 
-.PHONY: help demo test proof test-all simulate bench fuzz lint crds docs chart deny sbom image image-test controlplane tools
+.PHONY: help demo test proof test-all simulate bench fuzz lint crds docs book chart deny sbom image image-test controlplane tools
