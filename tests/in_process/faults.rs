@@ -28,8 +28,10 @@ use crate::{
     world::World,
 };
 
-/// After this even what waits for a person was tried again: an interval, and a tenth, and the longest pause.
+/// An interval, and a tenth, and the longest pause.
 const OVER: Duration = Duration::from_secs(80 * 60);
+/// The same where the interval is a day.
+const OVER_BY_THE_DAY: Duration = Duration::from_secs(28 * 3_600);
 
 /// Does something for each of these, on as many threads as there are processors, each time in a runtime with a clock of its
 /// own, and with a log of its own.
@@ -69,16 +71,22 @@ fn calls(effects: &[Effect]) -> Vec<Operation> {
 }
 
 impl Scene {
-    /// What has to be over before the next deed: where something is made anew under the name of what was deleted.
+    /// What has to be over before the next deed: where that would be another if the one before it came too late.
     fn patience(&self) -> Duration {
-        if self.name.contains("by an object of the same name") { OVER } else { Duration::ZERO }
+        let ordered = ["by an object of the same name", "create, then", "adopt after a conflict"];
+        if ordered.iter().any(|part| self.name.contains(part)) { self.over() } else { Duration::ZERO }
+    }
+
+    /// After this even what waits for a person was tried again.
+    fn over(&self) -> Duration {
+        if self.name.contains("the end of a token") { OVER_BY_THE_DAY } else { OVER }
     }
 }
 
 /// Every scene without trouble, as long as those with trouble take.
 fn calm(scenes: &[&'static Scene]) -> Vec<Played> {
     each(scenes, |scene, runtime, _| {
-        runtime.block_on(scene.play_with(scene.patience(), |_, _| {}, async |world, _| mend(world).await))
+        runtime.block_on(scene.play_with(scene.patience(), |_, _| {}, async |world, _| mend(world, scene.over()).await))
     })
 }
 
@@ -104,9 +112,9 @@ fn is_bitbucket(operation: Operation) -> bool {
 }
 
 /// Everything works again; then time passes until even what waits for a person was tried again.
-async fn mend(world: &mut World) -> bool {
+async fn mend(world: &mut World, over: Duration) -> bool {
     world.bitbucket.heal();
     world.kms.heal();
-    world.pass(OVER).await;
+    world.pass(over).await;
     world.settle().await
 }

@@ -96,7 +96,7 @@ fn a_request_to_the_api_server_that_fails_changes_nothing() {
         let mut played =
             runtime.block_on(cell.scene.play_with(cell.scene.patience(), begin, async |world: &mut World, _| {
                 world.api.heal();
-                let quiet = mend(world).await;
+                let quiet = mend(world, cell.scene.over()).await;
                 leaked = leaks(world, log);
                 quiet
             }));

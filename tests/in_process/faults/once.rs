@@ -131,7 +131,7 @@ fn a_call_that_fails_once_changes_nothing() {
         };
         let mut leaked = Vec::new();
         let mut played = runtime.block_on(cell.scene.play_with(cell.scene.patience(), begin, async |world, _| {
-            let quiet = mend(world).await;
+            let quiet = mend(world, cell.scene.over()).await;
             leaked = leaks(world, log);
             quiet
         }));

@@ -118,7 +118,7 @@ impl Cell {
         let mut played =
             runtime.block_on(beginning(self.scene).play_with(LASTS, begin, async |world: &mut World, _| {
                 meanwhile = seen(world);
-                let quiet = mend(world).await;
+                let quiet = mend(world, self.scene.over()).await;
                 leaked = leaks(world, log);
                 quiet
             }));
@@ -193,7 +193,11 @@ fn while_a_call_fails_a_condition_says_so() {
         }
     }
     let calm = each(&played_scenes, |scene, runtime, _| {
-        runtime.block_on(beginning(scene).play_with(LASTS, |_, _| {}, async |world: &mut World, _| mend(world).await))
+        runtime.block_on(beginning(scene).play_with(
+            LASTS,
+            |_, _| {},
+            async |world: &mut World, _| mend(world, scene.over()).await,
+        ))
     });
     let played = each(&cells, Cell::play);
     let mut failures = Vec::new();
