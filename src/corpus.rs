@@ -42,7 +42,7 @@ pub fn holds(target: &str, property: fn(&[u8])) {
         catch_unwind(|| property(&bytes)).map_err(|_| TestCaseError::fail(shown))
     });
     match outcome {
-        Ok(()) => {}
+        Ok(()) => println!("proof: input: {target}, seeds and mutations | {}", seeds.len() + CASES as usize),
         Err(TestError::Fail(bytes, _)) => panic!("the property of {target} doesn't hold for b\"{bytes}\""),
         Err(TestError::Abort(why)) => panic!("{why}"),
     }

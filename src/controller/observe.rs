@@ -203,6 +203,12 @@ impl Observed {
         self.object.reconcile_requested_at().is_some_and(|requested| handled != Some(requested))
     }
 
+    /// When the next attempt in an outage is allowed.
+    pub fn retry_at(&self) -> Option<Timestamp> {
+        let wait = self.memory.retry_at?.saturating_duration_since(Instant::now());
+        Some(self.now.checked_add(wait).unwrap_or(self.now))
+    }
+
     /// Who goes first where a server's limit makes objects wait: deletions, rotations, and what a person asked for.
     pub fn priority(&self) -> Priority {
         match self.task {
@@ -321,10 +327,11 @@ fn situation(observed: &Observed, context: &Context) -> Situation {
         requested: observed.requested(),
         secret_changed: secret_changed(observed, context),
         access_changed: access_changed(observed),
+        last_verified: before.and_then(|status| status.last_verified_time.as_ref()).map(|time| time.0),
         next_verification: before
             .and_then(|status| status.next_verification_time.as_ref())
             .map(|time| schedule::due_at(time.0, context.started, observed.interval, &observed.uid)),
-        retry_at: observed.memory.retry_at,
+        retry_at: observed.retry_at(),
         now: observed.now,
     }
 }

@@ -52,17 +52,16 @@ async fn every_property_is_misused_named_and_mended() {
         }
     }
     assert!(wrong.is_empty(), "{} of {} cases: {wrong:#?}", wrong.len(), played.len());
-    println!(
-        "{properties} properties, {} cases: {refused} refused by the API server, {named} named in a condition, {valid} valid; all recovered",
-        played.len()
-    );
+    println!("proof: misuse: refused by the API server, of {properties} properties | {refused}");
+    println!("proof: misuse: named in a condition, and recovered | {named}");
+    println!("proof: misuse: odd, but good | {valid}");
     is_unharmed(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_in_a_secret_is_named_never_shown_and_mended() {
     let world = bases::furnish(World::start().await).await;
-    println!("{} cases: all named in a condition, and recovered", secrets::play(&world).await);
+    println!("proof: misuse: Secrets, named in a condition, and recovered | {}", secrets::play(&world).await);
     is_unharmed(&world).await;
     world.assert_silent(&[secrets::CANARY]).await;
 }

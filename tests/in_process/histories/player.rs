@@ -18,7 +18,7 @@ use histories::{
     ledger::Ledger,
     model::{self, End},
     silence,
-    step::{Deed, History, Mishap, Step, When},
+    step::{Action, Deed, History, Mishap, Step, When},
 };
 use k8s_openapi::api::events::v1::Event;
 use memory_api::{Fault, Match, Verb};
@@ -168,7 +168,7 @@ impl Player {
         match step {
             Step::Deed(deed) => {
                 match deed {
-                    Deed::BitbucketFails(_) | Deed::KmsFails(_) | Deed::Deny(_) => self.services_fail = true,
+                    Deed::BitbucketFails(_) | Deed::KmsFails(_) | Deed::Deny(Action::Read) => self.services_fail = true,
                     Deed::Heal => self.services_fail = false,
                     _ => {}
                 }
