@@ -10,12 +10,16 @@ use crate::{
     facts::{Facts, Granted},
     ledger::Ledger,
     model,
+    token::{Issued, Opinion, opinion},
 };
 
 /// How long a pass may take that began before somebody changed something: it may still write what was right then.
 const PASS: Duration = Duration::from_secs(120);
 /// How old a list of connections may be that a write relies on, and the pass besides.
 const LIST: Duration = Duration::from_secs(600 + 120);
+
+/// How old a verdict may be that a write relies on: the longest interval that is set, and a tenth.
+const INTERVAL: Duration = Duration::from_secs(66 * 60);
 
 /// A write to the KMS.
 #[derive(Clone, Copy, Debug)]
@@ -29,12 +33,13 @@ pub struct Write<'a> {
 }
 
 /// Notes which tokens may be written by now.
-pub fn justify(facts: &Facts, ledger: &mut Ledger) {
+pub fn justify(facts: &Facts, ledger: &mut Ledger, now: Duration) {
     for (slot, object) in &facts.objects {
         if model::may_push(object, facts, ledger)
             && let Some(text) = facts.secrets.get(&object.secret).and_then(|data| data.get(&object.token_key))
         {
             ledger.justified.insert((*slot, text.clone()));
+            ledger.good.insert(text.clone(), now);
         }
     }
 }
@@ -58,7 +63,7 @@ pub fn note_deletions(facts: &Facts, ledger: &mut Ledger, cast: &Cast) {
 
 /// Looks at a write before it is carried out, and notes what must not be.
 pub fn look(write: Write<'_>, facts: &Facts, ledger: &mut Ledger, cast: &Cast, now: Duration) {
-    justify(facts, ledger);
+    justify(facts, ledger, now);
     let row = facts.rows.iter().find(|row| row.id == write.id);
     let said = write.body["description"].as_str().and_then(|text| cast.mark(text));
     let result = match write.operation {
@@ -73,7 +78,7 @@ pub fn look(write: Write<'_>, facts: &Facts, ledger: &mut Ledger, cast: &Cast, n
         }
         Ok(None) => {}
         Ok(Some(slot)) => {
-            let problem = rights(slot, write, facts, ledger, now).or_else(|| token(slot, write, ledger));
+            let problem = rights(slot, write, facts, ledger, now).or_else(|| token(slot, write, facts, ledger, now));
             ledger.violations.extend(problem.map(|why| format!("{why}: {slot:?} {write:?}")));
         }
     }
@@ -163,10 +168,22 @@ fn rights(slot: Slot, write: Write<'_>, facts: &Facts, ledger: &Ledger, now: Dur
     elsewhere.then_some("created elsewhere than the object says")
 }
 
+/// Whether a token that was revoked since was good for another object within the interval: they share the verdict.
+fn shared(slot: Slot, text: &str, facts: &Facts, ledger: &Ledger, now: Duration) -> bool {
+    let Some((object, issued)) = facts.objects.get(&slot).zip(ledger.token(text)) else { return false };
+    let alive = Issued { revoked: false, ..issued.clone() };
+    let suffices = match opinion(&alive, object.demands) {
+        Opinion::Fine => true,
+        Opinion::Bad(_) => false,
+        Opinion::Unclear(_, may) => may,
+    };
+    suffices && ledger.good.get(text).is_some_and(|then| now <= *then + INTERVAL + PASS)
+}
+
 /// Whether the token was ever good for this object, and is none that a newer one replaced.
-fn token(slot: Slot, write: Write<'_>, ledger: &mut Ledger) -> Option<&'static str> {
+fn token(slot: Slot, write: Write<'_>, facts: &Facts, ledger: &mut Ledger, now: Duration) -> Option<&'static str> {
     let text = write.body["credentials"]["apiToken"].as_str()?;
-    if !ledger.justified.contains(&(slot, text.to_owned())) {
+    if !ledger.justified.contains(&(slot, text.to_owned())) && !shared(slot, text, facts, ledger, now) {
         return Some("a token that was never good for the object is written");
     }
     let (purse, serial) = (ledger.purse(text)?, ledger.token(text)?.serial);

@@ -25,6 +25,8 @@ pub struct Ledger {
     pub stripped: BTreeMap<String, Duration>,
     /// Tokens that an object could rightly have written at some time.
     pub justified: BTreeSet<(Slot, String)>,
+    /// When a token was last good for anybody.
+    pub good: BTreeMap<String, Duration>,
     /// The newest token of a Secret that was written for an object.
     pub newest: BTreeMap<(Slot, Purse), u64>,
     /// Objects of which a deletion was allowed to leave a connection in the KMS.

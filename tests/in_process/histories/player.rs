@@ -220,7 +220,11 @@ impl Player {
                 api.hold_watches();
                 self.api_fails = true;
             }
-            Mishap::ReleaseWatches => api.release_watches(),
+            Mishap::ReleaseWatches => {
+                api.release_watches();
+                let now = self.began.elapsed();
+                self.locked().changed = now;
+            }
             Mishap::BreakWatches => api.break_watches(),
             Mishap::Gone => {
                 api.forget_history();
@@ -234,6 +238,9 @@ impl Player {
         self.world.api.heal();
         self.world.api.release_watches();
         self.api_fails = false;
+        // What was changed meanwhile is only heard of now.
+        let now = self.began.elapsed();
+        self.locked().changed = now;
     }
 
     fn start(&mut self) {
@@ -273,7 +280,7 @@ impl Player {
             self.excused = self.excused.max(now);
         }
         let mut ledger = std::mem::take(&mut *self.locked());
-        guard::justify(&facts, &mut ledger);
+        guard::justify(&facts, &mut ledger, now);
         guard::note_deletions(&facts, &mut ledger, &self.cast);
         judge::meanwhile(&facts, &mut ledger, &self.cast);
         for (slot, object) in &facts.objects {
