@@ -146,9 +146,9 @@ pub async fn act(
     if !matches!(verified.remote, Remote::Unreadable(_)) {
         context.memory.update(&observed.uid, |memory| {
             memory.uncertain = false;
-            // Of a plan that was only shown nothing was told.
+            // Until the status tells of it too. Of a plan that was only shown nothing was told.
             if plan.pending.is_none() {
-                memory.lost.clear();
+                memory.lost.clone_from(&outcome.tells);
             }
         });
     }

@@ -36,7 +36,7 @@ pub struct ObjectMemory {
     pub denied: bool,
     /// A write to the KMS may have taken effect without our knowing.
     pub uncertain: bool,
-    /// What would have been told of it.
+    /// What would have been told of it, or was told and is not in the status yet: what such a write did is no drift.
     pub lost: Vec<Intent>,
     /// The version that our last write to the API server replaced; the cache may still hold it.
     pub superseded: Vec<String>,

@@ -136,6 +136,9 @@ fn next(observed: &Observed, outcome: &Outcome, report: &Report, context: &Conte
         memory.urgent = outage && observed.priority() != Priority::InTurn;
         memory.kms = observed.access.as_ref().ok().map(|access| Arc::downgrade(&access.kms));
         memory.denied = observed.access.is_err();
+        if !memory.uncertain {
+            memory.lost.clear();
+        }
     });
     wake([report.wake_at, wait.and_then(|wait| observed.now.checked_add(wait).ok())], observed)
 }

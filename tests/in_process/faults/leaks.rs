@@ -27,7 +27,8 @@ impl Log {
         tracing_subscriber::fmt().with_ansi(false).with_env_filter(filter).with_writer(self.clone()).finish()
     }
 
-    fn text(&self) -> String {
+    /// All of it.
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 }
