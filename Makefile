@@ -35,7 +35,7 @@ bench: ## measure the program as it is shipped: throughput, memory, CPU, calls (
 	image/root.sh
 	$(CARGO) run --profile simulate -p bench -- --program target/image/root/$(BIN) --objects $(OBJECTS) $(BENCH)
 
-test-all: test simulate proof deny image-test ## all that is checked: `make test`, and what takes longer: a day, the proof, dependencies, the image
+test-all: test simulate deny image-test ## what `make test` checks, and what takes longer: a day, dependencies, the image
 
 lint: ## check format and lints
 	@echo "== format"
