@@ -1,6 +1,6 @@
 //! Who is to be looked at: the way from one room's news to another's queue.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -11,12 +11,12 @@ use crate::api::{ClusterKmsInstance, KmsInstance};
 /// An object that is to be looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// A BitbucketConnection.
+    /// A BitbucketConnection. Several lists hold it, and share its names.
     Connection {
         /// Its namespace.
-        namespace: String,
+        namespace: Arc<str>,
         /// Its name.
-        name: String,
+        name: Arc<str>,
     },
     /// A KmsInstance, with its namespace, or a ClusterKmsInstance.
     Instance(InstanceKey),

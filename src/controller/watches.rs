@@ -160,7 +160,7 @@ fn recount(changed: Vec<InstanceKey>, context: &Context) {
 
 /// A connection, as something to look at.
 pub fn target_of(object: &impl ResourceExt) -> Target {
-    Target::Connection { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+    Target::Connection { namespace: object.namespace().unwrap_or_default().into(), name: object.name_any().into() }
 }
 
 /// Keeps the cache of a kind of instances, and has those looked at that changed, with the connections that use them.
