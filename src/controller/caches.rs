@@ -11,20 +11,20 @@ use kube::{
 use tokio::{sync::Notify, task::JoinSet};
 
 use super::{
+    cached::CachedConnection,
     context::Context,
     leadership::Leadership,
-    samples,
     watches::{self, Scope},
 };
 use crate::{
-    api::{BitbucketConnection, ClusterKmsInstance, KmsInstance},
+    api::{ClusterKmsInstance, KmsInstance},
     telemetry::metrics::ObjectSample,
 };
 
 /// The caches of our own kinds, one of each for each scope.
 pub struct Stores {
     /// BitbucketConnections.
-    pub connections: HashMap<Scope, (Store<BitbucketConnection>, reflector::store::Writer<BitbucketConnection>)>,
+    pub connections: HashMap<Scope, (Store<CachedConnection>, reflector::store::Writer<CachedConnection>)>,
     /// KmsInstances.
     pub instances: HashMap<Scope, (Store<KmsInstance>, reflector::store::Writer<KmsInstance>)>,
     /// Only where all namespaces are served.
@@ -54,11 +54,11 @@ impl Stores {
     }
 
     /// What metrics tell of objects, by who leads alone: of two replicas one may be behind, and sums would count twice.
-    pub fn samples(&self, leadership: Leadership) -> impl Fn() -> Vec<ObjectSample> + Send + Sync + 'static {
+    pub fn samples(&self, leadership: Leadership) -> impl Fn() -> Vec<Arc<ObjectSample>> + Send + Sync + 'static {
         let stores: Vec<_> = self.connections.values().map(|(store, _)| store.clone()).collect();
         move || {
             let stores = stores.iter().filter(|_| leadership.may_write());
-            stores.flat_map(|store| store.state()).map(|object| samples::sample(&object)).collect()
+            stores.flat_map(|store| store.state()).map(|object| Arc::clone(object.sample())).collect()
         }
     }
 

@@ -19,6 +19,7 @@ use tokio::{
 use tracing::Instrument;
 
 use super::{
+    cached::CachedConnection,
     context::Context,
     errors,
     guard::{RECONCILE_TIMEOUT, guarded},
@@ -29,7 +30,6 @@ use super::{
     triggers::{InstanceKey, Target},
 };
 use crate::{
-    api::BitbucketConnection,
     domain::schedule,
     telemetry::{metrics::Metrics, traces},
 };
@@ -58,7 +58,7 @@ pub async fn control_all(queues: Queues, context: &Arc<Context>, concurrency: u1
 /// A pass over a connection: bounded in number and time, logged with what identifies it, counted.
 fn pass(
     limit: Arc<Semaphore>,
-) -> impl FnMut(Arc<BitbucketConnection>, Arc<Context>) -> future::BoxFuture<'static, Result<Action, errors::Error>> {
+) -> impl FnMut(Arc<CachedConnection>, Arc<Context>) -> future::BoxFuture<'static, Result<Action, errors::Error>> {
     move |object, context| {
         let limit = Arc::clone(&limit);
         let (span, id) = span(&*object);

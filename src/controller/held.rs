@@ -64,7 +64,7 @@ where
 pub fn waits_for<K: Resource>(object: &K, key: &InstanceKey, users: &[Target]) -> Option<InUse> {
     object.meta().deletion_timestamp.as_ref()?;
     let names = users.iter().filter_map(|user| match user {
-        Target::Connection { name, .. } => Some(name.as_str()),
+        Target::Connection { name, .. } => Some(&**name),
         Target::Instance(_) => None,
     });
     match key {

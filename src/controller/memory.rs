@@ -13,9 +13,10 @@ use crate::{
     kms::Kms,
 };
 
-/// Memory of all objects, by uid. Only objects that have something to remember take space.
+/// Memory of all objects, by uid. Only objects that have something to remember take space: a table has room for more than
+/// are in it.
 #[derive(Default)]
-pub struct Memory(Mutex<HashMap<String, ObjectMemory>>);
+pub struct Memory(Mutex<HashMap<String, Box<ObjectMemory>>>);
 
 /// Memory of one object.
 #[derive(Clone, Default)]
@@ -60,7 +61,7 @@ pub struct KnownSecret {
 impl Memory {
     /// A copy of what is remembered of an object.
     pub fn of(&self, uid: &str) -> ObjectMemory {
-        self.lock().get(uid).cloned().unwrap_or_default()
+        self.lock().get(uid).map(|memory| ObjectMemory::clone(memory)).unwrap_or_default()
     }
 
     /// Changes what is remembered of an object.
@@ -73,7 +74,7 @@ impl Memory {
         self.lock().remove(uid);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, ObjectMemory>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Box<ObjectMemory>>> {
         // A panic under the lock leaves a map that is still a map.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

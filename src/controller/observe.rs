@@ -232,7 +232,7 @@ impl Observed {
 
     /// What others call it.
     pub fn target(&self) -> Target {
-        Target::Connection { namespace: self.namespace.clone(), name: self.name.clone() }
+        Target::Connection { namespace: self.namespace.as_str().into(), name: self.name.as_str().into() }
     }
 }
 

@@ -7,17 +7,18 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
+    cached::CachedConnection,
     context::Context,
     instances::Instance,
     triggers::{InstanceKey, Target},
     watches,
 };
-use crate::api::{BitbucketConnection, ClusterKmsInstance, KmsInstance};
+use crate::api::{ClusterKmsInstance, KmsInstance};
 
 /// Who is to be looked at, and where to find it.
 pub struct Queues {
     /// BitbucketConnections, by scope.
-    pub connections: Vec<(Store<BitbucketConnection>, UnboundedReceiver<ObjectRef<BitbucketConnection>>)>,
+    pub connections: Vec<(Store<CachedConnection>, UnboundedReceiver<ObjectRef<CachedConnection>>)>,
     /// KmsInstances, by scope.
     pub instances: Vec<(Store<KmsInstance>, UnboundedReceiver<ObjectRef<KmsInstance>>)>,
     /// ClusterKmsInstances, where all namespaces are served.
@@ -46,7 +47,7 @@ impl Queues {
         let cluster = self.cluster.iter().flat_map(|(store, _)| store.state());
         cluster.for_each(|instance| context.triggers.look(&Target::Instance(instance.key())));
         let connections = self.connections.iter().flat_map(|(store, _)| store.state());
-        connections.for_each(|connection| context.triggers.look(&watches::target_of(&connection)));
+        connections.for_each(|connection| context.triggers.look(&watches::target_of(&*connection)));
     }
 }
 

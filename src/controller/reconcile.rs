@@ -9,6 +9,7 @@ use kube::{Api, ResourceExt, runtime::controller::Action};
 
 use super::{
     act::{self, Written},
+    cached::CachedConnection,
     context::Context,
     errors::Error,
     observe::{self, Observed, Task},
@@ -28,8 +29,8 @@ use crate::{
 };
 
 /// One pass over an object.
-pub async fn reconcile(object: Arc<BitbucketConnection>, context: &Context) -> Result<Action, Error> {
-    let Some(object) = newest(object, context).await? else { return Ok(Action::await_change()) };
+pub async fn reconcile(cached: Arc<CachedConnection>, context: &Context) -> Result<Action, Error> {
+    let Some(object) = newest(&cached, context).await? else { return Ok(Action::await_change()) };
     let observed = observe::observe(object, context).await?;
     let mut verified = match observed.task {
         Task::Nothing | Task::Wait | Task::Suspended => return report::quiet(&observed, context).await,
@@ -86,20 +87,18 @@ fn spec_changed(observed: &Observed) -> bool {
 }
 
 /// The object as it is after our own last write: a cache may be a moment behind it, and must not lead back to what was.
-async fn newest(
-    object: Arc<BitbucketConnection>,
-    context: &Context,
-) -> Result<Option<Arc<BitbucketConnection>>, Error> {
-    let (uid, version) = (object.uid().unwrap_or_default(), object.resource_version().unwrap_or_default());
+async fn newest(cached: &CachedConnection, context: &Context) -> Result<Option<Arc<BitbucketConnection>>, Error> {
+    let (uid, version) = (cached.uid().unwrap_or_default(), cached.resource_version().unwrap_or_default());
     let superseded = context.memory.of(&uid).superseded;
-    if superseded.is_empty() {
-        return Ok(Some(object));
+    let is_behind = superseded.contains(&version);
+    if !is_behind && !superseded.is_empty() {
+        context.memory.update(&uid, |memory| memory.superseded.clear());
     }
-    if superseded.contains(&version) {
-        let namespace = object.namespace().unwrap_or_default();
-        let api = Api::<BitbucketConnection>::namespaced(context.client.clone(), &namespace);
-        return Ok(api.get_opt(&object.name_any()).await?.map(Arc::new));
+    let object = if is_behind { None } else { cached.unpack() };
+    if let Some(object) = object {
+        return Ok(Some(Arc::new(object)));
     }
-    context.memory.update(&uid, |memory| memory.superseded.clear());
-    Ok(Some(object))
+    let namespace = cached.namespace().unwrap_or_default();
+    let api = Api::<BitbucketConnection>::namespaced(context.client.clone(), &namespace);
+    Ok(api.get_opt(&cached.name_any()).await?.map(Arc::new))
 }

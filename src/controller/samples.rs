@@ -1,6 +1,4 @@
-//! What the metrics say of each object: read from the cache when somebody scrapes, kept nowhere.
-
-use std::sync::Arc;
+//! What the metrics say of each object: made when it enters the cache, and kept with it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
@@ -17,7 +15,7 @@ use crate::{
 };
 
 /// The sample of an object.
-pub fn sample(object: &Arc<BitbucketConnection>) -> ObjectSample {
+pub fn sample(object: &BitbucketConnection) -> ObjectSample {
     let status = object.status.clone().unwrap_or_default();
     let ready = conditions::find(&status.conditions, conditions::types::READY);
     let token = status.token.unwrap_or_default();
@@ -68,7 +66,7 @@ mod tests {
                 }],
             },
         });
-        sample(&Arc::new(serde_json::from_value(object).expect("an object")))
+        sample(&serde_json::from_value(object).expect("an object"))
     }
 
     #[test]

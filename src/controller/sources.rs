@@ -163,7 +163,7 @@ mod tests {
     }
 
     fn target(name: &str) -> Target {
-        Target::Connection { namespace: "team-a".to_owned(), name: name.to_owned() }
+        Target::Connection { namespace: "team-a".into(), name: name.into() }
     }
 
     #[test]

@@ -1,21 +1,22 @@
 //! Who is to be looked at: the way from one room's news to another's queue.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::api::{BitbucketConnection, ClusterKmsInstance, KmsInstance};
+use super::cached::CachedConnection;
+use crate::api::{ClusterKmsInstance, KmsInstance};
 
 /// An object that is to be looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// A BitbucketConnection.
+    /// A BitbucketConnection. Several lists hold it, and share its names.
     Connection {
         /// Its namespace.
-        namespace: String,
+        namespace: Arc<str>,
         /// Its name.
-        name: String,
+        name: Arc<str>,
     },
     /// A KmsInstance, with its namespace, or a ClusterKmsInstance.
     Instance(InstanceKey),
@@ -51,14 +52,14 @@ impl fmt::Display for InstanceKey {
 /// as the scheduler can sort out repetitions.
 #[derive(Default)]
 pub struct Triggers {
-    connections: HashMap<Option<String>, UnboundedSender<ObjectRef<BitbucketConnection>>>,
+    connections: HashMap<Option<String>, UnboundedSender<ObjectRef<CachedConnection>>>,
     instances: HashMap<Option<String>, UnboundedSender<ObjectRef<KmsInstance>>>,
     cluster_instances: Option<UnboundedSender<ObjectRef<ClusterKmsInstance>>>,
 }
 
 impl Triggers {
     /// Opens the queue of BitbucketConnections of a namespace, or of all.
-    pub fn open_connections(&mut self, namespace: Option<String>) -> UnboundedReceiver<ObjectRef<BitbucketConnection>> {
+    pub fn open_connections(&mut self, namespace: Option<String>) -> UnboundedReceiver<ObjectRef<CachedConnection>> {
         let (sender, receiver) = unbounded_channel();
         self.connections.insert(namespace, sender);
         receiver

@@ -61,7 +61,7 @@ impl Users {
     /// The connections of a namespace that use a ClusterKmsInstance.
     pub fn in_namespace(&self, of: &str) -> Vec<Target> {
         let inner = self.lock();
-        let is_in = |target: &Target| matches!(target, Target::Connection { namespace, .. } if namespace == of);
+        let is_in = |target: &Target| matches!(target, Target::Connection { namespace, .. } if **namespace == *of);
         let cluster = inner.uses.iter().filter(|(_, (instance, _))| matches!(instance, InstanceKey::Cluster { .. }));
         cluster.map(|(user, _)| user).filter(|user| is_in(user)).cloned().collect()
     }
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn scopes_are_counted_while_somebody_uses_them() {
         let users = Users::default();
-        let user = |name: &str| Target::Connection { namespace: "team-a".to_owned(), name: name.to_owned() };
+        let user = |name: &str| Target::Connection { namespace: "team-a".into(), name: name.into() };
         let instance = InstanceKey::Cluster { name: "default".to_owned() };
         let in_project = |id: &str| Some((instance.clone(), Some(KmsScope::Project(id.to_owned()))));
         for (name, used, scopes) in [

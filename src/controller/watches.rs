@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::{
+    cached::CachedConnection,
     context::Context,
     errors,
     instances::{Instance, Instances},
@@ -29,7 +30,7 @@ use super::{
     triggers::{InstanceKey, Target},
 };
 use crate::{
-    api::{BitbucketConnection, RECONCILE_REQUESTED_AT, UNPROCESSED},
+    api::{BitbucketConnection, RECONCILE_REQUESTED_AT},
     domain::{spec, trust::SourceKind},
 };
 
@@ -88,41 +89,50 @@ fn next_step(error: &watcher::Error) -> Option<&'static str> {
 
 /// Keeps the cache of BitbucketConnections, what they refer to, and has those looked at that changed. Our own writes
 /// change neither generation nor annotation, so they trigger nothing.
-pub async fn connections(client: Client, scope: Scope, mut store: Writer<BitbucketConnection>, context: Arc<Context>) {
+pub async fn connections(client: Client, scope: Scope, mut store: Writer<CachedConnection>, context: Arc<Context>) {
     let reader = store.as_reader();
     let mut events = Box::pin(watch::<BitbucketConnection>(api(&client, &scope)));
     let (mut relisted, mut gone) = (Vec::new(), HashMap::new());
     while let Some(event) = events.next().await {
         let mut news = Vec::new();
-        match &event {
+        let event = match event {
             Event::Init => {
                 relisted.clear();
-                gone = reader.state().iter().map(|known| (target_of(known), known.uid().unwrap_or_default())).collect();
+                let known = reader.state();
+                gone = known.iter().map(|known| (target_of(&**known), known.uid().unwrap_or_default())).collect();
+                Event::Init
             }
             Event::InitApply(object) => {
-                refer(object, &context);
-                let target = target_of(object);
+                refer(&object, &context);
+                let target = target_of(&object);
                 let before = gone.remove(&target);
                 before
                     .filter(|uid| object.uid().as_ref() != Some(uid))
                     .iter()
                     .for_each(|uid| context.memory.forget(uid));
                 relisted.push(target);
+                Event::InitApply(CachedConnection::pack(object))
             }
             Event::Apply(object) => {
-                refer(object, &context);
-                let known = reader.get(&kube::runtime::reflector::ObjectRef::from_obj(object));
-                if known.is_none_or(|known| asks_for_more(&known, object)) {
-                    news.push(target_of(object));
+                refer(&object, &context);
+                let object = CachedConnection::pack(object);
+                let known = reader.get(&kube::runtime::reflector::ObjectRef::from_obj(&object));
+                if known.is_none_or(|known| known.is_asked_for_more_by(&object)) {
+                    news.push(target_of(&object));
                 }
+                Event::Apply(object)
             }
-            Event::Delete(object) => forget(&target_of(object), &object.uid().unwrap_or_default(), &context),
+            Event::Delete(object) => {
+                forget(&target_of(&object), &object.uid().unwrap_or_default(), &context);
+                Event::Delete(CachedConnection::pack(object))
+            }
             Event::InitDone => {
                 // What went while nobody watched is told by nobody.
                 gone.drain().for_each(|(target, uid)| forget(&target, &uid, &context));
                 news.append(&mut relisted);
+                Event::InitDone
             }
-        }
+        };
         store.apply_watcher_event(&event);
         news.iter().for_each(|target| context.triggers.look(target));
     }
@@ -133,21 +143,6 @@ fn forget(target: &Target, uid: &str, context: &Context) {
     context.sources.refer(target, None);
     recount(context.users.uses(target, None), context);
     context.memory.forget(uid);
-}
-
-/// Whether a newer version asks for something that the older didn't. Deletion moves the generation too.
-fn asks_for_more(old: &BitbucketConnection, new: &BitbucketConnection) -> bool {
-    old.uid() != new.uid()
-        || old.metadata.generation != new.metadata.generation
-        || old.metadata.deletion_timestamp != new.metadata.deletion_timestamp
-        || old.reconcile_requested_at() != new.reconcile_requested_at()
-        || (is_processed(old) && !is_processed(new))
-}
-
-/// Whether the status tells of any pass; one that was taken away is replaced by its default.
-fn is_processed(object: &BitbucketConnection) -> bool {
-    let observed = object.status.as_ref().and_then(|status| status.observed_generation);
-    observed.is_some_and(|generation| generation != UNPROCESSED)
 }
 
 /// Notes what an object refers to.
@@ -164,8 +159,8 @@ fn recount(changed: Vec<InstanceKey>, context: &Context) {
 }
 
 /// A connection, as something to look at.
-pub fn target_of(object: &BitbucketConnection) -> Target {
-    Target::Connection { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+pub fn target_of(object: &impl ResourceExt) -> Target {
+    Target::Connection { namespace: object.namespace().unwrap_or_default().into(), name: object.name_any().into() }
 }
 
 /// Keeps the cache of a kind of instances, and has those looked at that changed, with the connections that use them.

@@ -241,7 +241,8 @@ mod tests {
         let address = taken.local_addr().expect("bound");
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
         let (_stop, stopped) = watch::channel(false);
-        let refusal = start(free, address, Readiness::waiting("x"), Metrics::new(Vec::new), stopped).await;
+        let refusal =
+            start(free, address, Readiness::waiting("x"), Metrics::new(Vec::<ObjectSample>::new), stopped).await;
         let text = refusal.expect_err("the port is taken").to_string();
         assert!(text.contains(&format!("--metrics-addr {address}")), "{text}");
     }

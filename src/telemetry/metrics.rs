@@ -1,9 +1,10 @@
 //! Metrics in the OpenMetrics text format.
 //!
-//! Those of the operator are kept in a registry. Those of objects are not kept at all: each scrape reads them from the
-//! store of objects, so that they vanish with the object and cost no memory between scrapes.
+//! Those of the operator are kept in a registry. Those of objects are kept with the objects: each scrape reads them from
+//! the cache, so that they vanish with the object.
 
 use std::{
+    borrow::Borrow,
     fmt,
     num::NonZeroU32,
     sync::{Arc, atomic::AtomicU64},
@@ -108,7 +109,7 @@ struct Requests {
 
 impl Metrics {
     /// The metrics of this process. `objects` is called once per scrape, for a sample of every object that exists then.
-    pub fn new(objects: impl Fn() -> Vec<ObjectSample> + Send + Sync + 'static) -> Arc<Self> {
+    pub fn new<S: Borrow<ObjectSample> + 'static>(objects: impl Fn() -> Vec<S> + Send + Sync + 'static) -> Arc<Self> {
         let mut operator = Registry::with_prefix(PREFIX);
         operator.register("build", "Version of this operator", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         let drift_corrections = Counter::default();
@@ -316,7 +317,7 @@ mod tests {
 
     #[test]
     fn what_happened_is_counted() {
-        let metrics = Metrics::new(Vec::new);
+        let metrics = Metrics::new(Vec::<ObjectSample>::new);
         metrics.reconciled("succeeded", Duration::from_millis(7), "a1".to_owned());
         metrics.queue().asked("BitbucketConnection", "team-a", "payments");
         metrics.begun("BitbucketConnection", "team-a", "payments");

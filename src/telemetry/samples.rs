@@ -1,6 +1,6 @@
 //! The metrics of objects, told from samples at each scrape.
 
-use std::fmt;
+use std::{borrow::Borrow, fmt};
 
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, metrics::MetricType, registry::Unit};
 
@@ -80,7 +80,11 @@ impl<F> fmt::Debug for Samples<F> {
     }
 }
 
-impl<F: Fn() -> Vec<ObjectSample> + Send + Sync + 'static> Collector for Samples<F> {
+impl<F, S> Collector for Samples<F>
+where
+    F: Fn() -> Vec<S> + Send + Sync + 'static,
+    S: Borrow<ObjectSample>,
+{
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let samples = self.0();
         ready(&mut encoder, &samples)?;
@@ -126,10 +130,10 @@ fn count(number: usize) -> i64 {
 }
 
 /// One series for each status, 1 for the one that holds, as kube-state-metrics does it: alerts can then ask for any.
-fn ready(encoder: &mut DescriptorEncoder, samples: &[ObjectSample]) -> fmt::Result {
+fn ready(encoder: &mut DescriptorEncoder, samples: &[impl Borrow<ObjectSample>]) -> fmt::Result {
     let help = "The condition Ready: 1 for the status that holds, 0 for the others.";
     let mut metric = encoder.encode_descriptor("bitbucket_connection_ready", help, None, MetricType::Gauge)?;
-    for sample in samples {
+    for sample in samples.iter().map(Borrow::borrow) {
         for status in ReadyStatus::ALL {
             let [namespace, name] = sample.labels();
             let labels = [namespace, name, ("status", status.as_str())];
@@ -140,10 +144,10 @@ fn ready(encoder: &mut DescriptorEncoder, samples: &[ObjectSample]) -> fmt::Resu
 }
 
 /// In a metric of its own, so that the series above stay the same series whatever the reason is.
-fn reason(encoder: &mut DescriptorEncoder, samples: &[ObjectSample]) -> fmt::Result {
+fn reason(encoder: &mut DescriptorEncoder, samples: &[impl Borrow<ObjectSample>]) -> fmt::Result {
     let help = "The reason of the condition Ready; one series, always 1.";
     let mut metric = encoder.encode_descriptor("bitbucket_connection_ready_reason", help, None, MetricType::Gauge)?;
-    for sample in samples {
+    for sample in samples.iter().map(Borrow::borrow) {
         if let Some(reason) = sample.reason {
             let [namespace, name] = sample.labels();
             metric.encode_family(&[namespace, name, ("reason", reason)])?.encode_gauge(&1_i64)?;
@@ -154,12 +158,12 @@ fn reason(encoder: &mut DescriptorEncoder, samples: &[ObjectSample]) -> fmt::Res
 
 fn gauge(
     encoder: &mut DescriptorEncoder,
-    samples: &[ObjectSample],
+    samples: &[impl Borrow<ObjectSample>],
     (name, help, unit): (&str, &str, Option<&Unit>),
     value: impl Fn(&ObjectSample) -> Option<i64>,
 ) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
-    for sample in samples {
+    for sample in samples.iter().map(Borrow::borrow) {
         if let Some(value) = value(sample) {
             metric.encode_family(&sample.labels())?.encode_gauge(&value)?;
         }
@@ -167,10 +171,10 @@ fn gauge(
     Ok(())
 }
 
-fn info(encoder: &mut DescriptorEncoder, samples: &[ObjectSample]) -> fmt::Result {
+fn info(encoder: &mut DescriptorEncoder, samples: &[impl Borrow<ObjectSample>]) -> fmt::Result {
     let help = "Whose token it is, who must act when it expires, and through which instance the KMS is reached.";
     let mut metric = encoder.encode_descriptor("bitbucket_connection", help, None, MetricType::Info)?;
-    for sample in samples {
+    for sample in samples.iter().map(Borrow::borrow) {
         let [namespace, name] = sample.labels();
         let account = ("account", &*sample.account);
         metric.encode_info(&[namespace, name, account, ("contact", &sample.contact), ("kms", &sample.kms)])?;

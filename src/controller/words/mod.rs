@@ -4,6 +4,7 @@
 //!
 //! `make docs` writes what is generated anew.
 
+pub(crate) mod dictionary;
 mod events;
 mod instances;
 mod kms;
