@@ -10,6 +10,7 @@ use crate::{
         duration::Span,
         expiry,
         spec::{self, Management},
+        text,
     },
     telemetry::metrics::{ObjectSample, ReadyStatus},
 };
@@ -38,7 +39,7 @@ pub fn sample(object: &BitbucketConnection) -> ObjectSample {
         missing: scopes.missing.len(),
         excess: scopes.excess.len(),
         account: status.account.and_then(|account| account.username).unwrap_or_default(),
-        contact: object.spec.contact.clone().unwrap_or_default(),
+        contact: object.spec.contact.as_deref().map(text::one_line).unwrap_or_default(),
         kms: status.connection.map(|connection| connection.kms_ref).unwrap_or_default(),
     }
 }
@@ -56,7 +57,7 @@ mod tests {
             "metadata": {"name": "payments", "namespace": "team-a"},
             "spec": {
                 "projectId": "7ffbb072-2575-495a-b5b0-127f88caef78", "secretRef": {"name": "bitbucket-token"},
-                "scopes": {"useCases": ["SecretScanning"]}, "managementPolicy": mode,
+                "scopes": {"useCases": ["SecretScanning"]}, "managementPolicy": mode, "contact": "the\nteam \u{202e}",
             },
             "status": {
                 "nextVerificationTime": "1970-01-01T00:01:00Z",
@@ -74,6 +75,11 @@ mod tests {
         for (written, told) in [("ScopesMissing", Some("ScopesMissing")), ("attack-1", None), ("", None)] {
             assert_eq!(of("Full", written).reason, told, "{written}");
         }
+    }
+
+    #[test]
+    fn whoever_reads_an_alert_sees_the_contact_in_one_line() {
+        assert_eq!(of("Full", "Succeeded").contact, "the team");
     }
 
     #[test]
