@@ -35,6 +35,9 @@ fuzz: ## look for inputs that break what must always hold, SECONDS=60 for each o
 proof: controlplane ## try all that must hold in thousands of ways: crashes, faults, histories, misuse; one table (minutes)
 	@tests/proof.sh
 
+mutants: ## change the rules one by one and see whether a test notices (hours; ARGS="--file src/domain/expiry.rs")
+	@tests/mutants.sh $(ARGS)
+
 bench: ## measure the program as it is shipped: throughput, memory, CPU, calls (minutes; OBJECTS=…, BENCH="--compare old.json")
 	@echo "== benchmark: building the operator as it is shipped, and what measures it"
 	image/root.sh
@@ -85,4 +88,4 @@ controlplane: ## find or build the control plane and helm, which the cluster tes
 tools: ## find or unpack Prometheus and promtool for the tests of alerts and dashboard (Debian; skipped elsewhere)
 	@tests/observability/install-tools.sh
 
-.PHONY: help demo test proof test-all simulate histories bench fuzz lint crds docs book chart deny sbom image image-test controlplane tools
+.PHONY: help demo test proof mutants test-all simulate histories bench fuzz lint crds docs book chart deny sbom image image-test controlplane tools

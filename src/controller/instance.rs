@@ -191,7 +191,8 @@ fn tries_again(before: Option<&Looked>, content: ContentKey, now: Timestamp) -> 
 
 /// Versions of the Secret and of the CAs that an instance refers to, as far as they are known without reading them.
 fn versions<K: Instance>(object: &K, context: &Context) -> (Option<String>, Option<String>) {
-    let version = |source: Option<SourceKey>| source.and_then(|it| context.sources.get(&it)).map(|seen| seen.version);
+    let version =
+        |source: Option<SourceKey>| source.and_then(|it| context.sources.get(&it)).map(|seen| seen.version.to_string());
     (version(object.secret()), version(object.ca()))
 }
 

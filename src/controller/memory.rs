@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use tokio::time::Instant;
@@ -49,9 +49,9 @@ pub struct ObjectMemory {
 #[derive(Clone)]
 pub struct KnownSecret {
     /// The version that the status names.
-    pub stands_for: String,
+    pub stands_for: Arc<str>,
     /// The latest version with the same values.
-    pub seen: String,
+    pub seen: Arc<str>,
     /// By which values are compared.
     pub content: ContentKey,
     /// By which e-mail and token are compared.

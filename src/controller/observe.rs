@@ -97,7 +97,7 @@ pub struct Access {
 /// The values of a Secret, read when they are needed.
 pub struct SecretValues {
     /// uid and resourceVersion; of an earlier version if the values have been the same since.
-    pub stands_for: String,
+    pub stands_for: Arc<str>,
     /// The e-mail.
     pub email: Option<String>,
     /// The token.
@@ -227,7 +227,7 @@ impl Observed {
     pub fn secret_changed(&self) -> bool {
         let token = self.object.status.as_ref().and_then(|status| status.token.as_ref());
         let recorded = token.and_then(|token| token.secret_version.as_deref());
-        self.secret.as_ref().is_some_and(|secret| recorded != Some(secret.stands_for.as_str()))
+        self.secret.as_ref().is_some_and(|secret| recorded != Some(&*secret.stands_for))
     }
 
     /// What others call it.
@@ -346,8 +346,8 @@ fn secret_changed(observed: &Observed, context: &Context) -> bool {
     match (recorded, &known) {
         (None, None) => false,
         (Some(recorded), Some(seen)) => {
-            let same = |known: &KnownSecret| known.stands_for == recorded && known.seen == seen.version;
-            recorded != seen.version && !observed.memory.secret.as_ref().is_some_and(same)
+            let same = |known: &KnownSecret| *known.stands_for == *recorded && known.seen == seen.version;
+            *recorded != *seen.version && !observed.memory.secret.as_ref().is_some_and(same)
         }
         (Some(_), None) | (None, Some(_)) => true,
     }
@@ -401,7 +401,7 @@ async fn read_secret(observed: &mut Observed, due: Due, context: &Context) -> Re
     let token = observed.object.status.as_ref().and_then(|status| status.token.as_ref());
     let recorded = token.and_then(|token| token.secret_version.as_deref());
     // A token that was replaced must not come back.
-    let known = [recorded, seen.as_ref().map(|seen| seen.version.as_str())];
+    let known = [recorded, seen.as_ref().map(|seen| &*seen.version)];
     let is_before = |known: &str| version.as_deref().is_some_and(|version| versions::is_before(version, known));
     if known.into_iter().flatten().any(is_before) {
         return Err(Error::Outdated);
@@ -411,6 +411,8 @@ async fn read_secret(observed: &mut Observed, due: Due, context: &Context) -> Re
     let others = context.sources.read(&observed.target(), &key, version.as_deref(), asked);
     others.iter().for_each(|other| context.triggers.look(other));
     let (Some(secret), Some(version)) = (secret, version) else { return Ok(()) };
+    let noted = context.sources.get(&key).map(|seen| seen.version).filter(|noted| **noted == *version);
+    let version = noted.unwrap_or_else(|| version.into());
     let value = |key: &str| value_of(&secret, key);
     let mut values = SecretValues {
         stands_for: version.clone(),
@@ -421,7 +423,7 @@ async fn read_secret(observed: &mut Observed, due: Due, context: &Context) -> Re
         changed,
     };
     let (content, credentials) = (content(&values, context), credentials(&values, context));
-    let known = observed.memory.secret.as_ref().filter(|known| recorded == Some(known.stands_for.as_str()));
+    let known = observed.memory.secret.as_ref().filter(|known| recorded == Some(&*known.stands_for));
     if known.is_some_and(|known| known.credentials == credentials) {
         values.changed = None;
     }

@@ -82,7 +82,7 @@ pub async fn report(
     let before = observed.before();
     let findings = Findings {
         token: verified.token.as_ref(),
-        secret_version: observed.secret.as_ref().map(|secret| secret.stands_for.as_str()),
+        secret_version: observed.secret.as_ref().map(|secret| &*secret.stands_for),
         declared: observed.declared(),
         synced: outcome.synced.clone(),
         connection: outcome.connection.clone(),

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::time::Instant;
@@ -32,8 +32,8 @@ impl SourceKey {
 /// What is known of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// uid and resourceVersion.
-    pub version: String,
+    /// uid and resourceVersion. Objects that read this version remember the same text.
+    pub version: Arc<str>,
     /// When it was seen to change; unknown for what was there before the operator.
     pub changed: Option<Instant>,
 }
@@ -142,12 +142,12 @@ impl Inner {
     /// Who is to be looked at because a source has this version now: nobody, if nobody refers to it or it was known.
     fn note(&mut self, source: &SourceKey, version: Option<String>, at: Option<Instant>) -> Vec<Target> {
         let Some(dependents) = self.dependents.get(source) else { return Vec::new() };
-        if self.seen.get(source).map(|seen| &seen.version) == version.as_ref() {
+        if self.seen.get(source).map(|seen| &*seen.version) == version.as_deref() {
             return Vec::new();
         }
         let targets = dependents.iter().cloned().collect();
         match version {
-            Some(version) => self.seen.insert(source.clone(), Seen { version, changed: at }),
+            Some(version) => self.seen.insert(source.clone(), Seen { version: version.into(), changed: at }),
             None => self.seen.remove(source),
         };
         targets
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_the_watch_overtook_changes_nothing() {
-        let version = |index: &Sources| index.get(&key("token")).map(|seen| seen.version);
+        let version = |index: &Sources| index.get(&key("token")).map(|seen| seen.version.to_string());
         let newer = || Some("2".to_owned());
         // What was known, what the watch tells while the Secret is read, and what the answer says
         for (known, told, answer) in [

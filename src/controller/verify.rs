@@ -222,7 +222,7 @@ fn refused_before(observed: &Observed, due: Due) -> Option<Judgement> {
     let status = observed.object.status.as_ref()?;
     let judgement = conditions::recorded(&status.conditions, types::CREDENTIALS_VALID)?;
     let recorded = status.token.as_ref()?.secret_version.as_deref()?;
-    let same = observed.secret.as_ref().is_some_and(|secret| secret.stands_for == recorded);
+    let same = observed.secret.as_ref().is_some_and(|secret| *secret.stands_for == *recorded);
     let within = status.next_verification_time.as_ref().is_some_and(|next| next.0 > observed.now);
     let refused = matches!(judgement.reason, Reason::CredentialsRejected | Reason::TokenExpired);
     (same && within && refused).then_some(judgement)
@@ -252,9 +252,9 @@ async fn find(
 
 async fn search(observed: &Observed, access: &Access, scope: &KmsScope, reading: Reading) -> Result<Remote, KmsError> {
     let recorded = observed.object.status.as_ref().and_then(|status| status.connection.as_ref());
-    let judge = |connection: &KmsConnection| match ownership::ownership(&connection.description, &observed.owner) {
-        Ownership::Ours(_) => ours(connection.clone(), observed),
-        other @ (Ownership::Another | Ownership::Unmarked) => Remote::NotOurs(connection.clone(), other),
+    let judge = |connection: KmsConnection| match ownership::ownership(&connection.description, &observed.owner) {
+        Ownership::Ours(_) => ours(connection, observed),
+        other @ (Ownership::Another | Ownership::Unmarked) => Remote::NotOurs(connection, other),
     };
     let mut list = access.kms.connections(scope, reading).await?;
     if let Some(recorded) = recorded {
@@ -264,16 +264,16 @@ async fn search(observed: &Observed, access: &Access, scope: &KmsScope, reading:
         // A list says nothing about what it lacks: the identity may not see it. Of another scope it can't be: scopes
         // don't change, and a status that was copied from elsewhere must not lead where the spec doesn't.
         match access.kms.connection(scope, &recorded.id, reading.priority).await {
-            Ok(Some(connection)) => return Ok(judge(&connection)),
+            Ok(Some(connection)) => return Ok(judge(connection)),
             Ok(None) | Err(KmsError::OtherApp) => {}
             Err(error) => return Err(error),
         }
         // It is gone. What is made anew must not be made twice.
         list = access.kms.connections(scope, Reading { not_before: Some(Instant::now()), ..reading }).await?;
     }
-    Ok(match list.owned_by(&observed.owner)[..] {
-        [connection] => ours(KmsConnection::clone(connection), observed),
-        [] if recorded.is_some_and(|it| plan::is_another_kms(it, &access.host, list.organization())) => {
+    Ok(match &list.owned_by(&observed.owner)[..] {
+        [connection] => ours(connection.clone(), observed),
+        [] if recorded.is_some_and(|it| plan::is_another_kms(it, &access.host, list.organization().as_deref())) => {
             Remote::HostChanged
         }
         [] if drops_projects(observed, access, &list) => Remote::NoProjects,
@@ -322,7 +322,7 @@ fn adoptable(observed: &Observed, list: &Snapshot) -> Option<KmsConnection> {
     let spec = wanting.filter(|_| observed.task != Task::Delete)?;
     let named = list.by_name(&spec.name)?;
     let unmarked = ownership::ownership(&named.description, &observed.owner) == Ownership::Unmarked;
-    unmarked.then(|| KmsConnection::clone(named))
+    unmarked.then_some(named)
 }
 
 /// What an error of the KMS leaves to know. A login that failed is news for the instance.

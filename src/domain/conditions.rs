@@ -336,6 +336,16 @@ mod tests {
     }
 
     #[test]
+    fn a_marker_keeps_since_when_it_is_there() {
+        let (then, now) = (Timestamp::from_second(1).expect("a time"), Timestamp::from_second(2).expect("a time"));
+        let ready = Judgement::new(SecretNotFound, "words");
+        let first = marker(types::STALLED, &ready, Some(1), &[], then);
+        let later = marker(types::STALLED, &ready, Some(2), std::slice::from_ref(&first), now);
+        assert_eq!((first.last_transition_time.0, first.status.as_str()), (then, "True"));
+        assert_eq!((later.last_transition_time.0, later.observed_generation), (then, Some(2)));
+    }
+
+    #[test]
     fn ready_follows_from_its_children() {
         // credentials, scopes, synced, history → Ready, reconciling, stalled
         let table = [

@@ -224,6 +224,9 @@ mod tests {
         assert_eq!(Credentials::parse(&long, "t").err(), Some(EmailTooLong));
         assert_eq!(Credentials::parse("bot@example.com", &"t".repeat(256)).err(), Some(TokenTooLong));
         assert!(Credentials::parse("bot@example.com", &"t".repeat(255)).is_ok());
+        let longest = format!("{}@example.com", "a".repeat(243));
+        let read = Credentials::parse(&format!(" {longest}\n"), "t").expect("good values");
+        assert_eq!(read.email.as_str(), longest);
     }
 
     #[test]
@@ -247,5 +250,8 @@ mod tests {
         assert!(of("a@example.com", "t").key(&key) == of("a@example.com", "t").key(&key));
         assert!(of("a@example.com", "t").key(&key) != of("b@example.com", "t").key(&key));
         assert!(of("a@example.com", "t").key(&key) != of("a@example.com", "t").key(&other));
+        let name = |email: &str| of(email, "t").key(&key).name();
+        assert_eq!((name("a@example.com"), name("a@example.com").len()), (name("a@example.com"), 16));
+        assert_ne!(name("a@example.com"), name("b@example.com"));
     }
 }

@@ -103,6 +103,13 @@ mod tests {
     }
 
     #[test]
+    fn is_neither_negative_nor_longer_than_a_century() {
+        assert_eq!((Span::from_secs(-1), Span::from_secs(1).as_secs()), (Span::from_secs(0), 1));
+        assert_eq!("36525d".parse(), Ok(Span::from_days(36_525)));
+        assert_eq!("36525d1s".parse::<Span>(), Err(NotADuration));
+    }
+
+    #[test]
     fn shows_the_fewest_units() {
         for (seconds, text) in [(0, "0s"), (90, "1m30s"), (3_600, "1h"), (129_600, "1d12h"), (2_592_000, "30d")] {
             assert_eq!(Span::from_secs(seconds).to_string(), text);

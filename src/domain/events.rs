@@ -239,6 +239,32 @@ mod tests {
     }
 
     #[test]
+    fn what_happens_again_is_told_again() {
+        let bad = conditions_of(types::CREDENTIALS_VALID, Reason::CredentialsRejected, 9);
+        let after = |reason: Reason, second: i64| {
+            let before = conditions_of(types::CREDENTIALS_VALID, reason, second);
+            transitions(&before, &bad).first().map(|event| event.name("payments", "uid"))
+        };
+        assert_eq!(after(Reason::Authenticated, 1), after(Reason::Authenticated, 1));
+        assert_ne!(after(Reason::Authenticated, 1), after(Reason::Authenticated, 2));
+        assert_ne!(after(Reason::Authenticated, 1), after(Reason::SecretNotFound, 1));
+    }
+
+    #[test]
+    fn an_event_says_what_was_being_done() {
+        let table = [
+            (EventReason::ConnectionCreated, "Create"),
+            (EventReason::CredentialsRotated, "Update"),
+            (EventReason::DeletionBlocked, "Delete"),
+            (EventReason::NameConflict, "Synchronize"),
+            (EventReason::TokenExpired, "Verify"),
+        ];
+        for (reason, action) in table {
+            assert_eq!(reason.action(), action, "{reason:?}");
+        }
+    }
+
+    #[test]
     fn a_name_stands_for_one_occurrence() {
         let event = |about: &str| Announcement::new(EventReason::CredentialsRotated, about, "");
         assert_eq!(event("a").name("payments", "uid"), event("a").name("payments", "uid"));
@@ -250,7 +276,9 @@ mod tests {
     #[test]
     fn notes_are_cut_between_characters() {
         let note = Announcement::new(EventReason::Recovered, "", "😀".repeat(400)).note;
-        assert!(note.len() <= NOTE_MAX && note.ends_with('…'));
+        assert!((NOTE_MAX - 3..=NOTE_MAX).contains(&note.len()) && note.ends_with('…'));
+        let fits = "a".repeat(NOTE_MAX);
+        assert_eq!(Announcement::new(EventReason::Recovered, "", fits.as_str()).note, fits);
     }
 
     #[test]

@@ -137,6 +137,8 @@ mod tests {
             (json!({"matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["a"]}]}), false),
             (json!({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["a"]}]}), true),
             (json!({"matchExpressions": [{"key": "tier", "operator": "Exists"}]}), false),
+            (json!({"matchExpressions": [{"key": "team", "operator": "Exists"}]}), true),
+            (json!({"matchExpressions": [{"key": "team", "operator": "DoesNotExist"}]}), false),
             (json!({"matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]}), true),
             (json!({"matchExpressions": [{"key": "team", "operator": "Like", "values": ["a"]}]}), false),
         ];

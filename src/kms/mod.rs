@@ -9,6 +9,7 @@ mod login;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod session;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod traffic;
@@ -28,8 +29,8 @@ use serde_json::Value;
 use url::Url;
 
 pub use error::{CERTIFICATE_NOT_TRUSTED, KmsError, LoginError, NO_CONNECTION, NoProof};
-pub use list::Snapshot;
 pub use login::{Evidence, Identity, Proof, Prover};
+pub use snapshot::Snapshot;
 pub use traffic::{Limits, Reading, WriteTurn};
 
 use crate::{

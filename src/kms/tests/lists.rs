@@ -33,11 +33,11 @@ fn connection(id: &str, name: &str) -> KmsConnection {
         name: name.to_owned(),
         description: describe("", &owner(name), Origin::Created),
         app: "bitbucket".to_owned(),
-        org_id: None,
+        org_id: Some("org".to_owned()),
         project_id: None,
-        email: None,
-        credentials_hash: None,
-        updated_at: None,
+        email: Some("bot@example.com".to_owned()),
+        credentials_hash: Some(format!("hash of {id}")),
+        updated_at: Some(format!("then, {name}")),
     }
 }
 
@@ -115,15 +115,15 @@ async fn own_writes_are_in_the_list() {
 
     lists.wrote(put("2", "two"));
     let list = get().await;
-    assert_eq!(list.by_id("2").map(|found| found.name.as_str()), Some("two"));
+    assert_eq!(list.by_id("2"), Some(connection("2", "two")));
     assert_eq!(list.owned_by(&owner("two")).len(), 1);
     assert_eq!(list.len(), 2);
-    assert_eq!(first.len(), 1, "what somebody holds does not change");
+    assert_eq!(first.len(), 2, "nobody who holds it is told that what we wrote isn't there");
 
     lists.wrote(put("2", "renamed"));
     let list = get().await;
     assert!(list.by_name("two").is_none() && list.owned_by(&owner("two")).is_empty());
-    assert_eq!(list.by_name("renamed").map(|found| found.id.as_str()), Some("2"));
+    assert_eq!(list.by_name("renamed"), Some(connection("2", "renamed")));
 
     lists.wrote(gone("2"));
     let list = get().await;
