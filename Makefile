@@ -7,6 +7,7 @@ THREADS ?= 12
 CONNECTIONS ?= 10000
 SECONDS ?= 60
 OBJECTS ?= 10000
+HISTORIES ?= 2000
 IMAGE ?= localhost/$(BIN):dev
 
 help: ## list what can be made
@@ -24,6 +25,10 @@ simulate: ## a day of 10,000 connections at the limits of both services, as a ta
 	@echo "== simulation: building with optimizations"
 	CONNECTIONS=$(CONNECTIONS) $(CARGO) test --profile simulate --test in_process day -- --nocapture
 
+histories: ## play HISTORIES=2000 random histories of people, outages and crashes against a model, HISTORIES_SEED=0 (minutes)
+	@echo "== histories: building with optimizations"
+	HISTORIES=$(HISTORIES) $(CARGO) test --profile simulate --test in_process histories -- --nocapture
+
 fuzz: ## look for inputs that break what must always hold, SECONDS=60 for each of TARGETS (nightly Rust, cargo-fuzz)
 	@fuzz/run.sh $(SECONDS) $(TARGETS)
 
@@ -38,7 +43,7 @@ bench: ## measure the program as it is shipped: throughput, memory, CPU, calls (
 	image/root.sh
 	$(CARGO) run --profile simulate -p bench -- --program target/image/root/$(BIN) --objects $(OBJECTS) $(BENCH)
 
-test-all: test simulate deny image-test ## what `make test` checks, and what takes longer: a day, dependencies, the image
+test-all: test simulate histories deny image-test ## `make test`, and what takes longer: a day, histories, dependencies, the image
 
 lint: ## check format and lints
 	@echo "== format"
@@ -83,4 +88,4 @@ controlplane: ## find or build the control plane and helm, which the cluster tes
 tools: ## find or unpack Prometheus and promtool for the tests of alerts and dashboard (Debian; skipped elsewhere)
 	@tests/observability/install-tools.sh
 
-.PHONY: help demo test proof mutants test-all simulate bench fuzz lint crds docs book chart deny sbom image image-test controlplane tools
+.PHONY: help demo test proof mutants test-all simulate histories bench fuzz lint crds docs book chart deny sbom image image-test controlplane tools

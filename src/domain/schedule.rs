@@ -76,8 +76,8 @@ pub struct Situation {
 pub fn due(situation: &Situation) -> Option<Due> {
     let observed = situation.observed_generation.filter(|generation| *generation != crate::api::UNPROCESSED);
     let passed = |at: Timestamp| at <= situation.now;
-    // Somebody has set the clock back: what was planned by it would come as much too late.
-    let set_back = situation.last_verified.is_some_and(|at| at > later(situation.now, CLOCKS_DIFFER));
+    // What was planned by the clock of then would come as much too late.
+    let set_back = situation.last_verified.is_some_and(|at| is_from_the_future(at, situation.now));
     match (observed, situation.retry_at, situation.next_verification) {
         (None, retry_at, _) if retry_at.is_none_or(passed) => Some(Due::FirstPass),
         (Some(observed), ..) if Some(observed) != situation.generation => Some(Due::SpecChanged),
@@ -89,6 +89,11 @@ pub fn due(situation: &Situation) -> Option<Due> {
         (_, _, Some(at)) if passed(at) || set_back => Some(Due::Interval),
         _ => None,
     }
+}
+
+/// Whether somebody has set the clock back since a time that lies behind us.
+pub fn is_from_the_future(at: Timestamp, now: Timestamp) -> bool {
+    at > later(now, CLOCKS_DIFFER)
 }
 
 /// How much the clocks of two replicas may differ.

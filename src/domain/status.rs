@@ -182,6 +182,13 @@ fn history(pass: &Pass<'_>, interval: Option<Span>) -> History {
     History { was_ready, stale }
 }
 
+/// When all was verified last: now at the latest. By a clock that was set back since, it would else count as fresh for as
+/// long as it was set back, and three intervals more.
+fn last_verified(pass: &Pass<'_>) -> Option<Timestamp> {
+    let last = pass.before.last_verified_time.as_ref()?.0;
+    Some(if schedule::is_from_the_future(last, pass.now) { pass.now } else { last })
+}
+
 fn stale_at(last: Timestamp, interval: Span) -> Option<Timestamp> {
     last.checked_add(Span::from_secs(interval.as_secs() * STALE_INTERVALS).signed()).ok()
 }
@@ -195,9 +202,11 @@ fn times(
 ) {
     let transient = |judgement: &Judgement| judgement.reason.class() == Some(Class::Transient);
     let open = [&children.credentials, &children.scopes, &children.synced].into_iter().any(transient);
-    if let Some(at) = findings.verified_at.filter(|_| !open) {
-        status.last_verified_time = Some(Time(whole(at)));
+    status.last_verified_time = match findings.verified_at.filter(|_| !open) {
+        Some(at) => Some(at),
+        None => last_verified(pass),
     }
+    .map(|at| Time(whole(at)));
     // An outage is tried again with backoff; after a restart at once. A time that moved with every attempt would be
     // a write for each.
     let next = (class != Some(Class::Transient)).then(|| {
@@ -208,7 +217,7 @@ fn times(
             (Some(_), _) if forced => schedule::next_verification(pass.now, pass.interval, pass.uid),
             (Some(at), _) => schedule::next_verification(at, pass.interval, pass.uid),
             // Bitbucket wasn't asked: when it is to be asked doesn't change.
-            (None, Some(at)) => at,
+            (None, Some(at)) => at.min(schedule::next_verification(pass.now, pass.interval, pass.uid)),
             (None, None) => schedule::next_verification(pass.now, pass.interval, pass.uid),
         }
     });

@@ -1,22 +1,24 @@
 //! Random histories in process: what people, outages and crashes do to a small world in days and weeks, then quiet; then
 //! all must be as the model says.
 //!
-//! `HISTORIES` says how many (a small number unless set), spread over shards that run beside one another. A failure prints
-//! the seed of its shard and the shortest history that fails; proptest keeps its own seed in
-//! `proptest-regressions/histories.txt`, so that it is played first from then on.
+//! `HISTORIES` says how many (a small number unless set), spread over shards that run beside one another, and
+//! `HISTORIES_SEED` which ones. A failure prints the seed of its shard and the shortest history that fails; proptest keeps
+//! its own seed in `proptest-regressions/histories.txt`, so that it is played first from then on. Once it is understood,
+//! the history itself goes into `kept`, and the seed goes away.
 
+mod kept;
 mod people;
 mod player;
 mod quiet;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use histories::{chance, step::History};
 use proptest::test_runner::{
     Config, FileFailurePersistence, RngAlgorithm, RngSeed, TestCaseError, TestError, TestRng, TestRunner,
 };
 
-use self::player::Player;
+use self::player::{Player, Reached};
 
 /// How many tests share the histories.
 const SHARDS: u64 = 4;
@@ -26,7 +28,7 @@ const FEW: u64 = 60;
 const STEPS: usize = 24;
 
 /// Plays one history from its first step to the end of the quiet time.
-fn play(history: &History) -> Result<(), String> {
+fn play(history: &History) -> Result<Reached, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime").block_on(Player::play(history))
 }
@@ -51,14 +53,21 @@ fn shard(shard: u64) {
         ..Config::default()
     };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
-    let (played, first) = (Cell::new(0), Cell::new(None));
+    let (played, first, reached) = (Cell::new(0), Cell::new(None), RefCell::new(Reached::new()));
     let outcome = runner.run(&chance::histories(STEPS, true), |history| {
         played.set(played.get() + 1);
-        let played = play(&history).inspect_err(|_| first.set(first.get().or(Some(played.get()))));
-        played.map_err(TestCaseError::fail)
+        let all = play(&history).inspect_err(|_| first.set(first.get().or(Some(played.get()))));
+        for (what, often) in all.map_err(TestCaseError::fail)? {
+            *reached.borrow_mut().entry(what).or_default() += often;
+        }
+        Ok(())
     });
     match outcome {
-        Ok(()) => println!("proof: random histories, in process (shard {}) | {}", shard + 1, played.get()),
+        Ok(()) => {
+            println!("proof: random histories, in process (shard {}) | {}", shard + 1, played.get());
+            let often: Vec<_> = reached.borrow().iter().map(|(what, often)| format!("{often} {what}")).collect();
+            println!("in these histories: {}", often.join(", "));
+        }
         Err(TestError::Fail(why, History(steps))) => {
             let steps: Vec<_> = steps.iter().map(|step| format!("  {step:?}")).collect();
             let (at, runs) = (first.get().unwrap_or_default(), played.get());

@@ -1,8 +1,9 @@
 //! The status of an object that nobody may ask about: what was found before stays, and only time goes on.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Pass, Report, children, expiring_soon, expiry_events, expiry_of, outlook, stale_at};
+use super::{Pass, Report, children, expiring_soon, expiry_events, expiry_of, last_verified, outlook, stale_at, whole};
 use crate::{
     api::BitbucketConnectionStatus,
     domain::{
@@ -19,6 +20,7 @@ pub fn suspended(pass: &Pass<'_>) -> Report {
     let mut status = BitbucketConnectionStatus {
         observed_generation: pass.generation,
         next_verification_time: None,
+        last_verified_time: last_verified(pass).map(|at| Time(whole(at))),
         ..pass.before.clone()
     };
     let children = children(pass, false);
@@ -60,6 +62,6 @@ fn guess_at(pass: &Pass<'_>) -> Option<Timestamp> {
     let is_ready =
         conditions::recorded(&before.conditions, types::READY).is_some_and(|it| it.reason == Reason::Succeeded);
     let was_written = before.connection.as_ref().is_some_and(|connection| connection.token_fingerprint.is_some());
-    let last = before.last_verified_time.as_ref().filter(|_| is_ready || was_written)?;
-    stale_at(last.0, pass.interval)
+    let last = last_verified(pass).filter(|_| is_ready || was_written)?;
+    stale_at(last, pass.interval)
 }

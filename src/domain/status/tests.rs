@@ -190,6 +190,30 @@ fn an_outage_leaves_ready_alone_until_it_is_stale() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_keeps_nothing_ready_for_longer() {
+    let mut world = World::ready("2027-03-01");
+    let days = -2 * 86_400;
+    world.looks(days, &down("one"), "1", None, synced(Reason::InSync));
+    assert_eq!(world.reason(types::READY), "Succeeded");
+    let report = world.looks(days + 60, &down("one"), "1", None, synced(Reason::InSync));
+    assert_eq!(report.wake_at, Some(at(days + 3 * INTERVAL)), "not when the clock of then has come again");
+    world.looks(days + 3 * INTERVAL, &down("one"), "1", None, synced(Reason::InSync));
+    assert_eq!(world.reason(types::READY), "VerificationStale");
+
+    // Nor is it looked at later, where nobody needs to be asked.
+    let mut world = World::ready("2027-03-01");
+    let report = world.looks(days, &Token::NoSecret, "1", None, synced(Reason::InSync));
+    assert!(report.wake_at.is_some_and(|at_last| at_last <= at(days + INTERVAL * 11 / 10)), "{:?}", report.wake_at);
+
+    let mut world = World::ready("2027-03-01");
+    world.status.connection = Some(written());
+    world.rests(days);
+    assert_eq!(world.reason(types::READY), "Succeeded");
+    world.rests(days + 3 * INTERVAL);
+    assert_eq!(world.reason(types::READY), "Suspended");
+}
+
+#[test]
 fn an_outage_of_what_was_never_ready_is_in_progress() {
     let mut world = World::new();
     world.looks(0, &down("one"), "1", None, Judgement::not_evaluated("later"));

@@ -1,12 +1,14 @@
 //! How histories are made: every choice with a weight, and the plainest first, so that shrinking leads to it.
 
+mod passages;
+
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use crate::{
     cast::{Instance, Place, Purse, Slot, Team},
     step::{
         Action, Deed, Deletion, Drift, Edit, Expiry, Foreign, Grants, History, InstanceEdit, Interval, Management,
-        Mishap, Name, Outage, Step, Text, When, Wish,
+        Mishap, Name, Outage, Project, Step, Text, When, Wish,
     },
     token::Kind,
 };
@@ -23,10 +25,12 @@ pub fn histories(steps: usize, mishaps: bool) -> impl Strategy<Value = History> 
     } else {
         prop_oneof![12 => deeds().prop_map(Step::Deed), 5 => Just(Step::Pause), 1 => Just(Step::Restart)].boxed()
     };
+    let one = step.prop_map(|step| vec![step]);
+    let passage = if mishaps { prop_oneof![24 => one, 1 => passages::any()].boxed() } else { one.boxed() };
     // Nothing happens to what isn't there: most histories begin with connections.
     let begin = vec((slots(), wishes()).prop_map(|(slot, wish)| Step::Deed(Deed::Connect(slot, wish))), 1..4);
-    (begin, vec(step, 0..steps)).prop_map(|(mut begin, steps)| {
-        begin.extend(steps);
+    (begin, vec(passage, 0..steps)).prop_map(|(mut begin, passages)| {
+        begin.extend(passages.into_iter().flatten());
         History(begin)
     })
 }
@@ -104,7 +108,10 @@ fn edits() -> impl Strategy<Value = Edit> {
 }
 
 fn drifts() -> impl Strategy<Value = Drift> {
-    select(&[Drift::Described, Drift::Renamed, Drift::Credentials, Drift::Deleted, Drift::Stripped][..])
+    prop_oneof![
+        3 => select(&[Drift::Described, Drift::Renamed, Drift::Credentials, Drift::Deleted, Drift::Stripped][..]),
+        1 => select(&[Drift::MarkedTwice, Drift::Doubled][..]),
+    ]
 }
 
 fn outages() -> impl Strategy<Value = Outage> {
@@ -116,6 +123,10 @@ fn outages() -> impl Strategy<Value = Outage> {
         Just(Outage::Html),
         option::of(1_u64..200).prop_map(Outage::RateLimited),
     ]
+}
+
+fn projects() -> impl Strategy<Value = Project> {
+    prop_oneof![3 => Just(Project::One), 1 => Just(Project::Two)]
 }
 
 fn instance_edits() -> impl Strategy<Value = (Instance, InstanceEdit)> {
@@ -147,6 +158,10 @@ fn deeds() -> impl Strategy<Value = Deed> {
         1 => purses().prop_map(Deed::DropSecret),
         1 => purses().prop_map(Deed::Revoke),
         1 => purses().prop_map(Deed::Reinstate),
+        1 => slots().prop_map(Deed::Hide),
+        1 => Just(Deed::Show),
+        1 => projects().prop_map(Deed::DropProject),
+        2 => projects().prop_map(Deed::MakeProject),
         5 => (slots(), drifts()).prop_map(|(slot, drift)| Deed::Drift(slot, drift)),
         3 => (names(), places(), foreign).prop_map(|(name, place, foreign)| Deed::Foreign(name, place, foreign)),
         1 => (names(), places()).prop_map(|(name, place)| Deed::NoForeign(name, place)),
@@ -176,6 +191,7 @@ fn mishaps() -> impl Strategy<Value = Mishap> {
         1 => few().prop_map(Mishap::WritesLost),
         1 => few().prop_map(Mishap::WritesRefused),
         1 => few().prop_map(Mishap::Stale),
+        1 => purses().prop_map(Mishap::StaleSecret),
         2 => Just(Mishap::HoldWatches),
         2 => Just(Mishap::ReleaseWatches),
         1 => Just(Mishap::BreakWatches),

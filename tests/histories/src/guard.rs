@@ -67,7 +67,7 @@ pub fn look(write: Write<'_>, facts: &Facts, ledger: &mut Ledger, cast: &Cast, n
     let row = facts.rows.iter().find(|row| row.id == write.id);
     let said = write.body["description"].as_str().and_then(|text| cast.mark(text));
     let result = match write.operation {
-        Operation::Create => create(said, facts),
+        Operation::Create => create(said, facts, ledger, cast, now),
         Operation::Update => update(row, said, facts, ledger, cast, now),
         Operation::Delete => delete(row, facts, ledger, cast, now),
         _ => return,
@@ -84,12 +84,23 @@ pub fn look(write: Write<'_>, facts: &Facts, ledger: &mut Ledger, cast: &Cast, n
     }
 }
 
-fn create(said: Option<Mark>, facts: &Facts) -> Result<Option<Slot>, &'static str> {
-    match said.and_then(|mark| mark.slot) {
-        None => Err("a connection without a mark is created"),
-        Some(slot) if facts.objects.contains_key(&slot) => Ok(Some(slot)),
-        Some(_) => Err("a connection is created for an object that isn't there"),
+fn create(
+    said: Option<Mark>,
+    facts: &Facts,
+    ledger: &Ledger,
+    cast: &Cast,
+    now: Duration,
+) -> Result<Option<Slot>, &'static str> {
+    let Some(slot) = said.and_then(|mark| mark.slot) else { return Err("a connection without a mark is created") };
+    let Some(object) = facts.objects.get(&slot) else {
+        return Err("a connection is created for an object that isn't there");
+    };
+    // Where it goes on as planned after somebody had one appear, the KMS can't be asked to make none.
+    let seen = ledger.appeared.is_none_or(|then| now > then + LIST);
+    if seen && !model::visible_rows(slot, object, facts, ledger, cast).is_empty() {
+        return Err("a second connection is created");
     }
+    Ok(Some(slot))
 }
 
 fn update(

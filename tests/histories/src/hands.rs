@@ -112,6 +112,37 @@ impl<C: Cluster> Hands<'_, C> {
             Deed::Revoke(purse) => self.revoke(*purse, true, ledger),
             Deed::Reinstate(purse) => self.revoke(*purse, false, ledger),
             Deed::Drift(slot, drift) => self.drift(*slot, *drift, ledger, now),
+            Deed::Hide(slot) => {
+                let rows = self.kms.connections();
+                for row in rows.iter().filter(|row| is_marked(row, *slot, self.cast)) {
+                    ledger.reach("connections hidden");
+                    self.kms.hide(&row.id);
+                    ledger.hidden.insert(row.id.clone());
+                    ledger.beside.insert(row.id.clone());
+                }
+            }
+            Deed::Show => {
+                if !ledger.hidden.is_empty() {
+                    ledger.reach("hidden connections shown");
+                }
+                std::mem::take(&mut ledger.hidden).iter().for_each(|id| self.kms.unhide(id));
+                ledger.appeared = Some(now);
+            }
+            Deed::DropProject(project) => {
+                let id = self.cast.project(project.place()).unwrap_or_default();
+                self.kms.remove_project(id);
+                if ledger.no_projects.insert(id.to_owned()) {
+                    ledger.reach("projects removed");
+                }
+                ledger.foreign.retain(|_, row| row.project_id.as_deref() != Some(id));
+            }
+            Deed::MakeProject(project) => {
+                let id = self.cast.project(project.place()).unwrap_or_default();
+                self.kms.add_project(id);
+                if ledger.no_projects.remove(id) {
+                    ledger.reach("projects made again");
+                }
+            }
             Deed::Foreign(name, place, foreign) => self.foreign(name.as_str(), *place, *foreign, ledger),
             Deed::NoForeign(name, place) => {
                 let project = self.cast.project(*place);
@@ -266,11 +297,27 @@ impl<C: Cluster> Hands<'_, C> {
                 self.kms.edit(&row.id, |row| row.write_credentials("someone@example.com", "somebody-else's"));
             }
             Drift::Deleted => drop(self.kms.remove(&row.id)),
+            Drift::MarkedTwice => {
+                ledger.reach("texts marked twice");
+                let mark = row.description.as_deref().and_then(|text| text.rfind('[').map(|at| text[at..].to_owned()));
+                let mark = mark.unwrap_or_default();
+                self.kms.edit(&row.id, |row| row.description = Some(format!("by hand {mark} {mark}")));
+            }
+            Drift::Doubled => {
+                ledger.reach("connections doubled");
+                let fresh = Connection::new("");
+                let copy = Connection { name: format!("copy-{}", &fresh.id[..8]), id: fresh.id, ..row.clone() };
+                ledger.beside.insert(self.kms.insert(copy));
+                ledger.appeared = Some(now);
+            }
         }
     }
 
     fn foreign(&self, name: &str, place: Place, foreign: Foreign, ledger: &mut Ledger) {
         let project = self.cast.project(place);
+        if project.is_some_and(|id| ledger.no_projects.contains(id)) {
+            return;
+        }
         let taken = |row: &Connection| row.name == name && row.project_id.as_deref() == project;
         if self.kms.connections().iter().any(taken) {
             return;

@@ -11,7 +11,8 @@ use crate::{
 pub fn meanwhile(facts: &Facts, ledger: &mut Ledger, cast: &Cast) {
     let mut found = Vec::new();
     for slot in Slot::ALL {
-        let places = facts.rows.iter().filter(|row| model::is_marked(row, slot, cast)).map(|row| &row.project_id);
+        let rows = facts.rows.iter().filter(|row| !ledger.beside.contains(&row.id));
+        let places = rows.filter(|row| model::is_marked(row, slot, cast)).map(|row| &row.project_id);
         let mut places: Vec<_> = places.collect();
         places.sort();
         if places.windows(2).any(|pair| pair[0] == pair[1]) {
@@ -41,7 +42,7 @@ pub fn in_the_end(facts: &Facts, ledger: &Ledger, cast: &Cast, patience: Patienc
     let mut found: Vec<_> = ledger.violations.iter().cloned().collect();
     for (slot, object) in &facts.objects {
         let problem = if object.deleting {
-            stuck(object, facts)
+            stuck(*slot, object, facts, ledger, cast)
         } else {
             let end = match model::end(*slot, facts, ledger, cast) {
                 End::NotReady(mut reasons)
@@ -52,7 +53,7 @@ pub fn in_the_end(facts: &Facts, ledger: &Ledger, cast: &Cast, patience: Patienc
                 }
                 end => end,
             };
-            settled(*slot, object, end, facts, cast)
+            settled(*slot, object, end, facts, ledger, cast)
         };
         found.extend(problem.map(|problem| format!("{slot:?}: {problem}\n  {object:?}")));
     }
@@ -60,7 +61,7 @@ pub fn in_the_end(facts: &Facts, ledger: &Ledger, cast: &Cast, patience: Patienc
         let Some(mark) = row.description.as_deref().and_then(|text| cast.mark(text)) else { continue };
         let Some(slot) = mark.slot else { continue };
         let wanted = facts.objects.get(&slot).is_some_and(|object| object.project == row.project_id);
-        if !wanted && !ledger.may_leave.contains(&slot) {
+        if !wanted && !ledger.may_leave.contains(&slot) && !ledger.beside.contains(&row.id) {
             found.push(format!("nobody wants a connection of {slot:?}: {row:?}"));
         }
     }
@@ -73,19 +74,20 @@ pub fn in_the_end(facts: &Facts, ledger: &Ledger, cast: &Cast, patience: Patienc
 }
 
 /// A deletion that didn't end, though nothing is in its way.
-fn stuck(object: &Object, facts: &Facts) -> Option<String> {
+fn stuck(slot: Slot, object: &Object, facts: &Facts, ledger: &Ledger, cast: &Cast) -> Option<String> {
     let usable = facts.instances.get(&object.instance).is_some_and(|instance| instance.usable);
     let forced = object.management != "Full" || object.deletion.as_deref() == Some("Retain");
     let said = object.condition("Synced").map(|(_, reason)| reason);
     let told = matches!(said, Some("DeletionBlocked" | "KmsUnavailable"));
-    if usable || forced {
+    let unclear = model::is_unclear(slot, object, facts, ledger, cast);
+    if forced || (usable && !unclear) {
         Some("its deletion doesn't end, though nothing is in the way".to_owned())
     } else {
-        (!told).then(|| format!("its deletion waits for its instance, but it says {said:?}"))
+        (!told).then(|| format!("its deletion can't go on, but it says {said:?}"))
     }
 }
 
-fn settled(slot: Slot, object: &Object, end: End, facts: &Facts, cast: &Cast) -> Option<String> {
+fn settled(slot: Slot, object: &Object, end: End, facts: &Facts, ledger: &Ledger, cast: &Cast) -> Option<String> {
     let suspended = object.management == "Suspended";
     if object.status.0["observedGeneration"].as_i64() != object.generation && !suspended {
         return Some("its present spec was not looked at".to_owned());
@@ -103,6 +105,9 @@ fn settled(slot: Slot, object: &Object, end: End, facts: &Facts, cast: &Cast) ->
     if !as_told {
         return Some(format!("it must end {end:?}, but Ready is {ready:?}; its connections: {rows:?}"));
     }
+    let mut rows = rows;
+    // Beside the one that the status tells of there may be others, for which the operator isn't to blame.
+    rows.retain(|row| object.recorded() == Some(&row.id) || !ledger.beside.contains(&row.id));
     match (&end, &rows[..]) {
         (End::Ready, [row]) => {
             let problem = model::difference(row, object, facts);

@@ -23,6 +23,15 @@ pub struct Ledger {
     pub foreign: BTreeMap<String, Connection>,
     /// When people took our mark from a connection.
     pub stripped: BTreeMap<String, Duration>,
+    /// Connections that the KMS hides.
+    pub hidden: BTreeSet<String>,
+    /// Connections that may be there beside another one of the same object: somebody copied one, or the KMS hid one, so
+    /// that nobody could know of it.
+    pub beside: BTreeSet<String>,
+    /// When somebody last had a connection with a mark appear.
+    pub appeared: Option<Duration>,
+    /// Projects that are removed, by their ids.
+    pub no_projects: BTreeSet<String>,
     /// Tokens that an object could rightly have written at some time.
     pub justified: BTreeSet<(Slot, String)>,
     /// When a token was last good for anybody.
@@ -33,12 +42,19 @@ pub struct Ledger {
     pub may_leave: BTreeSet<Slot>,
     /// When somebody last changed what may be written.
     pub changed: Duration,
+    /// How often what has an effect only here and there had one.
+    pub reached: BTreeMap<&'static str, u64>,
     /// What must not have happened.
     pub violations: BTreeSet<String>,
     serials: u64,
 }
 
 impl Ledger {
+    /// Notes that something had an effect.
+    pub fn reach(&mut self, what: &'static str) {
+        *self.reached.entry(what).or_default() += 1;
+    }
+
     /// A new token of somebody's, which comes into a Secret.
     pub fn issue(&mut self, purse: Purse, kind: Kind, owner: &str) -> Issued {
         self.serials += 1;

@@ -51,6 +51,30 @@ pub fn own_rows<'a>(slot: Slot, object: &Object, facts: &'a Facts, cast: &Cast) 
     in_scope.filter(|row| is_marked(row, slot, cast)).collect()
 }
 
+/// Those of them that the KMS shows.
+pub fn visible_rows<'a>(
+    slot: Slot,
+    object: &Object,
+    facts: &'a Facts,
+    ledger: &Ledger,
+    cast: &Cast,
+) -> Vec<&'a Connection> {
+    let rows = own_rows(slot, object, facts, cast).into_iter();
+    rows.filter(|row| !ledger.hidden.contains(&row.id)).collect()
+}
+
+/// Whether nobody can tell what a deletion has to deal with: its project is gone, its connection is hidden, or several
+/// could be meant.
+pub fn is_unclear(slot: Slot, object: &Object, facts: &Facts, ledger: &Ledger, cast: &Cast) -> bool {
+    let recorded = object.recorded().and_then(|id| facts.rows.iter().find(|row| row.id == id));
+    let no_project = object.project.as_ref().is_some_and(|id| ledger.no_projects.contains(id));
+    no_project
+        || match recorded {
+            Some(row) => ledger.hidden.contains(&row.id),
+            None => visible_rows(slot, object, facts, ledger, cast).len() > 1,
+        }
+}
+
 /// Whether a connection bears the mark of a slot.
 pub fn is_marked(row: &Connection, slot: Slot, cast: &Cast) -> bool {
     let mark = row.description.as_deref().and_then(|description| cast.mark(description));
@@ -93,15 +117,21 @@ fn in_kms(slot: Slot, object: &Object, facts: &Facts, ledger: &Ledger, cast: &Ca
         // An identity that failed too often is locked for a while, which is an outage.
         return vec!["KmsInstanceNotReady", "KmsUnavailable", "VerificationStale"];
     }
+    if object.project.as_ref().is_some_and(|id| ledger.no_projects.contains(id)) {
+        // Where nothing can be there, and nothing may be written, the KMS isn't asked.
+        let asked = may_push(object, facts, ledger);
+        return if asked { vec!["KmsRejected"] } else { vec!["KmsRejected", "InSync"] };
+    }
     let observe = object.management == "Observe";
     let recorded = object.recorded().and_then(|id| facts.rows.iter().find(|row| row.id == id));
     let own = match recorded {
+        Some(row) if ledger.hidden.contains(&row.id) => return vec!["KmsPermissionDenied"],
         Some(row) if is_marked(row, slot, cast) => Some(row),
         Some(row) => {
             let marked = row.description.as_deref().and_then(|text| cast.mark(text)).is_some();
             return vec![if marked { "OwnedByAnother" } else { "OwnershipMarkMissing" }];
         }
-        None => match own_rows(slot, object, facts, cast)[..] {
+        None => match visible_rows(slot, object, facts, ledger, cast)[..] {
             [] => None,
             [row] => Some(row),
             _ => return vec!["OwnershipAmbiguous"],
@@ -126,6 +156,7 @@ fn in_kms(slot: Slot, object: &Object, facts: &Facts, ledger: &Ledger, cast: &Ca
             let marked = holder.description.as_deref().and_then(|text| cast.mark(text)).is_some();
             let long = object.description.is_none()
                 && holder.description.as_deref().is_some_and(|text| text.encode_utf16().count() > 256 - 25);
+            let marked = marked || ledger.hidden.contains(&holder.id);
             let mut reasons = match (object.adopt && !marked && holder.app == "bitbucket", adoption, long) {
                 (false, ..) => vec!["NameConflict"],
                 (true, false, _) => vec!["AdoptionNotAllowed"],

@@ -47,6 +47,14 @@ pub enum Deed {
     Reinstate(Purse),
     /// Somebody changes a connection in the KMS.
     Drift(Slot, Drift),
+    /// The KMS hides a connection from all identities: its list omits it, and asking for it is refused.
+    Hide(Slot),
+    /// The KMS shows again all that it hid.
+    Show,
+    /// Somebody removes a project in the KMS, with all that is in it.
+    DropProject(Project),
+    /// Somebody makes it again, empty.
+    MakeProject(Project),
     /// Somebody makes a connection there of a name that ours may want.
     Foreign(Name, Place, Foreign),
     /// Somebody deletes it.
@@ -209,6 +217,29 @@ pub enum Drift {
     Credentials,
     /// Deletes it.
     Deleted,
+    /// Writes the mark into its text once more.
+    MarkedTwice,
+    /// Makes another one like it, mark included, of another name.
+    Doubled,
+}
+
+/// A project that may be removed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Project {
+    /// The first.
+    One,
+    /// The second.
+    Two,
+}
+
+impl Project {
+    /// Where connections of it are.
+    pub fn place(self) -> Place {
+        match self {
+            Self::One => Place::One,
+            Self::Two => Place::Two,
+        }
+    }
 }
 
 /// A connection that isn't ours.
@@ -324,6 +355,8 @@ pub enum Mishap {
     WritesRefused(usize),
     /// So many reads of an object give its version before.
     Stale(usize),
+    /// The next read of a Secret gives its version before.
+    StaleSecret(Purse),
     /// Watches tell nothing until they are released.
     HoldWatches,
     /// They tell all again.

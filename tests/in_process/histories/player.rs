@@ -20,7 +20,7 @@ use histories::{
     silence,
     step::{Action, Deed, History, Mishap, Step, When},
 };
-use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
 use memory_api::{Fault, Match, Verb};
 use serde_json::{Value, json};
 use sim::Operation;
@@ -39,6 +39,9 @@ use crate::{
 const HOUR: Duration = Duration::from_secs(3_600);
 /// Three intervals of an hour and what is added to them; then nothing is Ready that nobody could see.
 const STALE: Duration = Duration::from_secs(3 * 3_960 + 900);
+
+/// How often something had an effect.
+pub type Reached = BTreeMap<&'static str, u64>;
 
 /// Who plays.
 pub struct Player {
@@ -83,8 +86,8 @@ impl io::Write for Log {
 }
 
 impl Player {
-    /// Plays a history; what isn't as it must be is the error.
-    pub async fn play(history: &History) -> Result<(), String> {
+    /// Plays a history: how often what has an effect only here and there had one. What isn't as it must be is the error.
+    pub async fn play(history: &History) -> Result<Reached, String> {
         let log = Log::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -102,7 +105,14 @@ impl Player {
         player.calm_down();
         let found = player.end().await;
         player.world.kill().await;
-        if found.is_empty() { Ok(()) } else { Err(found.join("\n") + &player.story()) }
+        if found.is_empty() { Ok(player.reached()) } else { Err(found.join("\n") + &player.story()) }
+    }
+
+    fn reached(&self) -> Reached {
+        let mut reached = std::mem::take(&mut self.locked().reached);
+        reached.insert("older versions of an object read", self.world.api.stale_answers::<BitbucketConnection>());
+        reached.insert("older versions of a Secret read", self.world.api.stale_answers::<Secret>());
+        reached
     }
 
     async fn new(log: Log) -> Self {
@@ -215,6 +225,11 @@ impl Player {
             Mishap::Stale(count) => {
                 let reads = Match::verb(Verb::Get).resource("bitbucketconnections");
                 api.fail_when(reads.times(*count), Fault::Stale);
+            }
+            Mishap::StaleSecret(purse) => {
+                let reads = Match::verb(Verb::Get).resource("secrets").name(purse.name());
+                let reads = reads.namespace(&self.cast.namespace(purse.team));
+                api.fail_when(reads.times(1), Fault::Stale);
             }
             Mishap::HoldWatches => {
                 api.hold_watches();

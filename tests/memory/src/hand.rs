@@ -163,6 +163,11 @@ impl MemoryApi {
         self.state().journal.clear();
     }
 
+    /// How often a get of such an object was answered with a version before the present one.
+    pub fn stale_answers<K: Resource<DynamicType = ()>>(&self) -> u64 {
+        self.state().stale.get(&kind_of::<K>()).copied().unwrap_or_default()
+    }
+
     /// Requests that aren't served: a test that finds any here has learned nothing.
     pub fn unsupported(&self) -> Vec<String> {
         self.state().journal.unsupported.clone()

@@ -46,7 +46,7 @@ pub(crate) static KINDS: [Kind; 9] = [
 ];
 
 /// A kind by its number in [`KINDS`]: what tables are kept by.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct KindId(pub usize);
 
 impl KindId {

@@ -133,10 +133,13 @@ impl MemoryApi {
             Verb::Watch => Ok(Done::Watching(watch::begin(self, kind, asked)?.boxed())),
             Verb::List => self.list_answer(kind, asked),
             Verb::Get => {
-                let state = self.state();
+                let mut state = self.state();
                 let key = asked.key();
-                let present = state.get(kind, &key);
-                let found = if stale { state.table(kind).previous(&key).or(present) } else { present };
+                let before = if stale { state.table(kind).previous(&key).cloned() } else { None };
+                if before.is_some() {
+                    *state.stale.entry(kind).or_default() += 1;
+                }
+                let found = before.or_else(|| state.get(kind, &key).cloned());
                 let found = found.ok_or_else(|| Refusal::not_found(kind.get(), &asked.name))?;
                 Ok(Done::Said { code: 200, body: found.bytes(asked.metadata_only), changed: false })
             }

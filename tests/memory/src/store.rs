@@ -59,6 +59,8 @@ pub(crate) struct State {
     pub watches_endless: bool,
     pub rules: Rules,
     pub journal: Journal,
+    /// How often a get was answered with a version before the present one.
+    pub stale: BTreeMap<KindId, u64>,
 }
 
 impl State {
@@ -75,6 +77,7 @@ impl State {
             watches_endless: false,
             rules: Rules::default(),
             journal: Journal::default(),
+            stale: BTreeMap::new(),
         }
     }
 
