@@ -182,11 +182,15 @@ fn history(pass: &Pass<'_>, interval: Option<Span>) -> History {
     History { was_ready, stale }
 }
 
-/// When all was verified last: now at the latest. By a clock that was set back since, it would else count as fresh for as
-/// long as it was set back, and three intervals more.
+/// When all was verified last.
 fn last_verified(pass: &Pass<'_>) -> Option<Timestamp> {
-    let last = pass.before.last_verified_time.as_ref()?.0;
-    Some(if schedule::is_from_the_future(last, pass.now) { pass.now } else { last })
+    pass.before.last_verified_time.as_ref().map(|last| no_later_than_now(last.0, pass))
+}
+
+/// A time that lies behind us. By a clock that was set back since, what was verified then would count as fresh for as long
+/// as it was set back, and be verified again that much later.
+fn no_later_than_now(at: Timestamp, pass: &Pass<'_>) -> Timestamp {
+    if schedule::is_from_the_future(at, pass.now) { pass.now } else { at }
 }
 
 fn stale_at(last: Timestamp, interval: Span) -> Option<Timestamp> {
@@ -202,7 +206,8 @@ fn times(
 ) {
     let transient = |judgement: &Judgement| judgement.reason.class() == Some(Class::Transient);
     let open = [&children.credentials, &children.scopes, &children.synced].into_iter().any(transient);
-    status.last_verified_time = match findings.verified_at.filter(|_| !open) {
+    let verified_at = findings.verified_at.map(|at| no_later_than_now(at, pass));
+    status.last_verified_time = match verified_at.filter(|_| !open) {
         Some(at) => Some(at),
         None => last_verified(pass),
     }
@@ -212,7 +217,7 @@ fn times(
     let next = (class != Some(Class::Transient)).then(|| {
         let forced = pass.spec.is_some_and(|spec| pass.interval > spec.interval);
         let set = pass.before.next_verification_time.as_ref().map(|time| time.0).filter(|at| *at > pass.now);
-        match (findings.verified_at, set) {
+        match (verified_at, set) {
             // Where the limit of a host forces a longer interval, those who share a credential don't come together.
             (Some(_), _) if forced => schedule::next_verification(pass.now, pass.interval, pass.uid),
             (Some(at), _) => schedule::next_verification(at, pass.interval, pass.uid),

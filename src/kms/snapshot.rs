@@ -27,7 +27,8 @@ pub struct Snapshot {
 impl Snapshot {
     pub(super) fn new(scope: KmsScope, asked: Instant, connections: Vec<KmsConnection>) -> Self {
         let mut index = Index::with_capacity(connections.len());
-        connections.iter().for_each(|connection| index.put(connection));
+        // One by one: what isn't needed any more makes room for the next.
+        connections.into_iter().for_each(|connection| index.put(&connection));
         Self { scope, asked, index: RwLock::new(index) }
     }
 

@@ -61,6 +61,19 @@ impl World {
 
     fn looks(&mut self, second: i64, token: &Token, version: &str, expires: Option<&str>, synced: Judgement) -> Report {
         let verdict = matches!(token, Token::Asked { verdict: Verdict::Accepted(_) | Verdict::Refused(_), .. });
+        self.looks_with(verdict.then(|| at(second)), second, token, version, expires, synced)
+    }
+
+    /// A look whose verdict is of another time.
+    fn looks_with(
+        &mut self,
+        verified_at: Option<Timestamp>,
+        second: i64,
+        token: &Token,
+        version: &str,
+        expires: Option<&str>,
+        synced: Judgement,
+    ) -> Report {
         self.passes(
             second,
             Some(Findings {
@@ -71,7 +84,7 @@ impl World {
                 connection: Some(ConnectionStatus::default()),
                 tells: &[],
                 pending: &[],
-                verified_at: verdict.then(|| at(second)),
+                verified_at,
                 requested: None,
                 release: false,
             }),
@@ -199,6 +212,11 @@ fn a_clock_that_was_set_back_keeps_nothing_ready_for_longer() {
     assert_eq!(report.wake_at, Some(at(days + 3 * INTERVAL)), "not when the clock of then has come again");
     world.looks(days + 3 * INTERVAL, &down("one"), "1", None, synced(Reason::InSync));
     assert_eq!(world.reason(types::READY), "VerificationStale");
+
+    // Nor does a verdict that others got before put off the next.
+    let mut world = World::ready("2027-03-01");
+    let report = world.looks_with(Some(at(0)), days, &good("one"), "1", None, synced(Reason::KmsPermissionDenied));
+    assert!(report.wake_at.is_some_and(|at_last| at_last <= at(days + INTERVAL * 11 / 10)), "{:?}", report.wake_at);
 
     // Nor is it looked at later, where nobody needs to be asked.
     let mut world = World::ready("2027-03-01");

@@ -38,6 +38,19 @@ fn a_clock_that_is_set_back_in_an_outage_delays_no_attempt() {
 }
 
 #[test]
+fn a_verdict_from_before_the_clock_was_set_back_delays_no_look() {
+    ends_as_it_must(vec![
+        connect(Slot::PaymentsA),
+        Step::Wait(1),
+        Step::Deed(Deed::Issue(Purse { spare: true, ..PURSE }, Kind::Good, Expiry::Unsaid)),
+        connect(Slot::PaymentsA),
+        Step::Deed(Deed::Deny(Action::Read)),
+        Step::Mishap(Mishap::TurnClocks(-200_000)),
+        Step::Wait(125),
+    ]);
+}
+
+#[test]
 fn a_clock_that_is_set_back_keeps_nothing_ready() {
     ends_as_it_must(vec![
         Step::Deed(Deed::Connect(Slot::PaymentsA, Wish { place: Place::Two, ..wish() })),

@@ -12,7 +12,14 @@ use crate::{
 
 /// One of them.
 pub fn any() -> impl Strategy<Value = Vec<Step>> {
-    prop_oneof![creation_in_doubt(), creation_cut_short(), left_behind(), older_again(), drift_under_watch()]
+    prop_oneof![
+        creation_in_doubt(),
+        creation_cut_short(),
+        left_behind(),
+        older_again(),
+        drift_under_watch(),
+        out_of_sight_and_back()
+    ]
 }
 
 /// Nobody learns that a connection was created, and what it is to be called changes before the next attempt.
@@ -112,6 +119,38 @@ fn drift_under_watch() -> BoxedStrategy<Vec<Step>> {
                 (130_u64..8_000).prop_map(|seconds| Step::Wait(seconds * 1_000)).boxed(),
             ];
             together(steps)
+        })
+        .boxed()
+}
+
+/// What the KMS holds is not to be seen for a while, or bears its mark twice.
+fn out_of_sight_and_back() -> BoxedStrategy<Vec<Step>> {
+    let while_it_lasts = || (130_u64..8_000).prop_map(|seconds| Step::Wait(seconds * 1_000)).boxed();
+    (slots(), super::projects())
+        .prop_flat_map(move |(slot, project)| {
+            let (away, back) = [
+                (Deed::Hide(slot), Deed::Show),
+                (Deed::DropProject(project), Deed::MakeProject(project)),
+                (Deed::Drift(slot, Drift::MarkedTwice), Deed::Request(slot)),
+            ]
+            .map(|(away, back)| (Step::Deed(away), Step::Deed(back)))
+            .into_iter()
+            .unzip::<_, _, Vec<_>, Vec<_>>();
+            let chosen = 0..away.len();
+            chosen
+                .prop_flat_map(move |at| {
+                    let steps = vec![
+                        token(slot).boxed(),
+                        connected(slot).boxed(),
+                        moments().boxed(),
+                        Just(away[at].clone()).boxed(),
+                        while_it_lasts(),
+                        Just(back[at].clone()).boxed(),
+                        waits().prop_map(Step::Wait).boxed(),
+                    ];
+                    together(steps)
+                })
+                .boxed()
         })
         .boxed()
 }
