@@ -8,6 +8,8 @@ CONNECTIONS ?= 10000
 SECONDS ?= 60
 OBJECTS ?= 10000
 HISTORIES ?= 2000
+# Where cargo installs it, if it isn't there yet.
+MDBOOK ?= $(or $(shell command -v mdbook),$(or $(CARGO_HOME),$(HOME)/.cargo)/bin/mdbook)
 IMAGE ?= localhost/$(BIN):dev
 
 help: ## list what can be made
@@ -55,12 +57,13 @@ crds: ## write the CRDs anew after a change of the kinds: crds/, and those in th
 	$(CARGO) run --quiet --bin $(BIN) -- crds --output-dir crds
 	$(CARGO) run --quiet --bin $(BIN) -- crds --output-dir charts/$(BIN)/files/crds
 
-docs: ## write the generated pages anew: all messages, docs/conditions.md, metrics.md, outages.md (read the difference)
+docs: ## write the generated pages anew (read the difference), then make the site, target/book, and check its links (installs mdbook)
 	UPDATE_DOCS=1 $(CARGO) test --quiet --lib words
 	UPDATE_DOCS=1 $(CARGO) test --quiet --test in_process faults::while_it_lasts
-
-book: ## make a site of docs/ in target/book (needs mdbook and python3)
-	mdbook build
+	UPDATE_DOCS=1 $(CARGO) test --quiet --test docs fields
+	@$(MDBOOK) --version >/dev/null 2>&1 || $(CARGO) install --locked mdbook
+	$(MDBOOK) build
+	$(CARGO) test --quiet --test docs
 
 chart: ## write the chart's README.md and deploy/ anew after a change of the chart (builds helm where none is found: minutes, once)
 	UPDATE_DOCS=1 $(CARGO) test --quiet --test cluster -- chart::generated
@@ -81,11 +84,12 @@ image-test: ## check the image: runs as in a pod, is the same to the byte wherev
 	image/test.sh
 
 # Before the tests, not while they wait for servers: building takes all the processors.
-controlplane: ## find or build the control plane and helm, which the cluster tests need (minutes, once)
+controlplane: ## find or build what the tests need: control plane, helm, kstatus (minutes, once)
 	$(CARGO) run --quiet -p controlplane -- build
 	$(CARGO) run --quiet -p controlplane -- helm
+	$(CARGO) run --quiet -p controlplane -- judges
 
 tools: ## find or unpack Prometheus and promtool for the tests of alerts and dashboard (Debian; skipped elsewhere)
 	@tests/observability/install-tools.sh
 
-.PHONY: help demo test proof mutants test-all simulate histories bench fuzz lint crds docs book chart deny sbom image image-test controlplane tools
+.PHONY: help demo test proof mutants test-all simulate histories bench fuzz lint crds docs chart deny sbom image image-test controlplane tools

@@ -20,6 +20,7 @@ use std::{
 
 use sim::{Caller, Front, Match, Operation};
 
+pub use self::kinds::KINDS;
 use self::{kinds::Kind, leaks::Log};
 use crate::{
     process::Effect,
@@ -35,7 +36,7 @@ const OVER_BY_THE_DAY: Duration = Duration::from_secs(28 * 3_600);
 
 /// Does something for each of these, on as many threads as there are processors, each time in a runtime with a clock of its
 /// own, and with a log of its own.
-fn each<J: Sync, P: Send>(jobs: &[J], one: impl Fn(&J, &tokio::runtime::Runtime, &Log) -> P + Sync) -> Vec<P> {
+pub fn each<J: Sync, P: Send>(jobs: &[J], one: impl Fn(&J, &tokio::runtime::Runtime, &Log) -> P + Sync) -> Vec<P> {
     let next = Mutex::new((0..jobs.len()).rev().collect::<Vec<_>>());
     let done = Mutex::new(BTreeMap::new());
     let work = || {
@@ -56,7 +57,7 @@ fn each<J: Sync, P: Send>(jobs: &[J], one: impl Fn(&J, &tokio::runtime::Runtime,
 }
 
 /// All scenes, or those of whose names the variable `SCENE` holds a part.
-fn scenes() -> Vec<&'static Scene> {
+pub fn scenes() -> Vec<&'static Scene> {
     let wanted = std::env::var("SCENE").unwrap_or_default();
     SCENES.iter().filter(|scene| scene.name.contains(&wanted)).collect()
 }
@@ -91,7 +92,7 @@ fn calm(scenes: &[&'static Scene]) -> Vec<Played> {
 }
 
 /// Has calls of this kind fail: at the service that answers them.
-fn fail(world: &World, what: Match, kind: &Kind, operation: Operation) {
+pub fn fail(world: &World, what: Match, kind: &Kind, operation: Operation) {
     let front: &Front = if is_bitbucket(operation) { &world.bitbucket } else { &world.kms };
     front.fail_when(what.caller(Caller::Operator), (kind.fault)());
 }

@@ -7,6 +7,7 @@ mod ends;
 mod faults;
 mod fleet;
 mod hands;
+mod health;
 mod histories;
 mod pace;
 mod process;

@@ -1,7 +1,8 @@
 -- How Argo CD sees a BitbucketConnection, a KmsInstance and a ClusterKmsInstance.
 --
 -- Degraded: a person must act, and the message says what to do. Progressing: it waits for something that is to appear
--- (a Secret, an instance), or for a first answer; it goes on by itself. Suspended: somebody wanted that.
+-- (a Secret, an instance), or for an outage to pass; it goes on by itself. Suspended: somebody wanted that. It says the
+-- same as kstatus, but for two states that kstatus has no word for: Suspended, and a deletion that waits for a person.
 
 local function condition(type)
   for _, it in ipairs((obj.status or {}).conditions or {}) do
@@ -39,9 +40,5 @@ end
 if ready.status == "True" then
   return health("Healthy", ready.message)
 end
-local reconciling = condition("Reconciling")
-if reconciling ~= nil and reconciling.status == "True" then
-  return health("Progressing", ready.message)
-end
--- It was Ready, and for long nobody could verify it.
-return health("Degraded", ready.message)
+-- Reconciling, or it was Ready and for long nobody could verify it.
+return health("Progressing", ready.message)

@@ -68,7 +68,8 @@ impl Plane {
         Client::try_from(config.expect("a kubeconfig that can be used")).expect("a client")
     }
 
-    async fn install_kinds(&self) {
+    /// Installs our kinds, and waits until they can be used.
+    pub async fn install_kinds(&self) {
         let client = self.client().await;
         let definitions: Api<CustomResourceDefinition> = Api::all(client);
         for definition in api::crds() {

@@ -70,6 +70,13 @@ impl MemoryApi {
         found.iter().map(|found| typed(found)).collect()
     }
 
+    /// Every version of every object of a kind, as far as the history goes back, in the order in which they were written.
+    pub fn versions<K: Resource<DynamicType = ()>>(&self) -> Vec<Value> {
+        let state = self.state();
+        let log = &state.table(kind_of::<K>()).log;
+        log.iter().map(|change| change.object.value.clone()).collect()
+    }
+
     /// How many objects of a kind there are.
     pub fn count_of<K: Resource<DynamicType = ()>>(&self) -> usize {
         self.state().table(kind_of::<K>()).objects.len()

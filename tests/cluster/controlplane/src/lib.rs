@@ -16,6 +16,7 @@
 //! - [`programs`](Programs) finds etcd, kube-apiserver, kube-controller-manager and kubectl, and has them built from the
 //!   Go module in this folder when they are missing;
 //! - [`helm`](Helm) does the same for helm and helm-docs, from the Go module in `tests/cluster/helm`;
+//! - [`judges`](Judges) asks kstatus and Argo CD's Lua what they make of objects;
 //! - [`start`](ControlPlane) runs them, on free ports and in a folder of their own;
 //! - [`undertaker`](Undertaker) sees to it that nothing stays behind, however the parent ends.
 #![forbid(unsafe_code)]
@@ -25,6 +26,7 @@ mod audit;
 mod building;
 mod error;
 mod helm;
+mod judges;
 mod keep;
 mod processes;
 mod programs;
@@ -35,6 +37,7 @@ mod undertaker;
 pub use access::{ADMIN, TENANT};
 pub use error::Error;
 pub use helm::Helm;
+pub use judges::Judges;
 pub use keep::Kept;
 pub use programs::{Program, Programs};
 pub use progress::{Printer, Progress};

@@ -4,13 +4,14 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use controlplane::{ControlPlane, Error, Helm, Printer, Program, Programs};
+use controlplane::{ControlPlane, Error, Helm, Judges, Printer, Program, Programs};
 use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "usage: controlplane <command>
 
   build   find etcd, kube-apiserver, kube-controller-manager and kubectl, or build them; say where they are
   helm    find helm 4, or build it, and helm-docs; say where helm is
+  judges  build what asks kstatus and Argo CD's Lua about objects; say where it is
   run     start a control plane, print how to reach it, and stop it on Ctrl-C
   keep    start a control plane, leave it running, and print how to reach and how to stop it
 
@@ -23,6 +24,7 @@ async fn main() -> ExitCode {
     let result = match arguments[..] {
         ["build"] => build().await,
         ["helm"] => helm().await,
+        ["judges"] => judges().await,
         ["run"] => run().await,
         ["keep"] => keep().await,
         ["help" | "-h" | "--help"] => {
@@ -68,6 +70,13 @@ async fn helm() -> Result<(), Error> {
     let mut printer = Printer::stderr();
     let helm = Helm::find_or_build(|progress| printer.show(&progress)).await?;
     println!("{}", helm.path().display());
+    Ok(())
+}
+
+async fn judges() -> Result<(), Error> {
+    let mut printer = Printer::stderr();
+    let judges = Judges::find_or_build(|progress| printer.show(&progress)).await?;
+    println!("{}", judges.path().display());
     Ok(())
 }
 
