@@ -5,6 +5,8 @@ BIN := bitbucket-connection-operator
 # Tests mostly wait for servers: more of them than cores.
 THREADS ?= 12
 CONNECTIONS ?= 10000
+SECONDS ?= 60
+OBJECTS ?= 10000
 IMAGE ?= localhost/$(BIN):dev
 
 help: ## list what can be made
@@ -22,7 +24,18 @@ simulate: ## a day of 10,000 connections at the limits of both services, as a ta
 	@echo "== simulation: building with optimizations"
 	CONNECTIONS=$(CONNECTIONS) $(CARGO) test --profile simulate --test in_process day -- --nocapture
 
-test-all: test simulate deny image-test ## what `make test` checks, and what takes longer: a day, dependencies, the image
+fuzz: ## look for inputs that break what must always hold, SECONDS=60 for each of TARGETS (nightly Rust, cargo-fuzz)
+	@fuzz/run.sh $(SECONDS) $(TARGETS)
+
+proof: controlplane ## try all that must hold in thousands of ways: crashes, faults, histories, misuse; one table (minutes)
+	@tests/proof.sh
+
+bench: ## measure the program as it is shipped: throughput, memory, CPU, calls (minutes; OBJECTS=…, BENCH="--compare old.json")
+	@echo "== benchmark: building the operator as it is shipped, and what measures it"
+	image/root.sh
+	$(CARGO) run --profile simulate -p bench -- --program target/image/root/$(BIN) --objects $(OBJECTS) $(BENCH)
+
+test-all: test simulate proof deny image-test ## all that is checked: `make test`, and what takes longer: a day, the proof, dependencies, the image
 
 lint: ## check format and lints
 	@echo "== format"
@@ -34,8 +47,12 @@ crds: ## write the CRDs anew after a change of the kinds: crds/, and those in th
 	$(CARGO) run --quiet --bin $(BIN) -- crds --output-dir crds
 	$(CARGO) run --quiet --bin $(BIN) -- crds --output-dir charts/$(BIN)/files/crds
 
-docs: ## write the generated pages anew: all messages, docs/conditions.md, docs/metrics.md (read the difference)
+docs: ## write the generated pages anew: all messages, docs/conditions.md, metrics.md, outages.md (read the difference)
 	UPDATE_DOCS=1 $(CARGO) test --quiet --lib words
+	UPDATE_DOCS=1 $(CARGO) test --quiet --test in_process faults::while_it_lasts
+
+book: ## make a site of docs/ in target/book (needs mdbook and python3)
+	mdbook build
 
 chart: ## write the chart's README.md and deploy/ anew after a change of the chart (builds helm where none is found: minutes, once)
 	UPDATE_DOCS=1 $(CARGO) test --quiet --test cluster -- chart::generated
@@ -63,4 +80,4 @@ controlplane: ## find or build the control plane and helm, which the cluster tes
 tools: ## find or unpack Prometheus and promtool for the tests of alerts and dashboard (Debian; skipped elsewhere)
 	@tests/observability/install-tools.sh
 
-.PHONY: help demo test test-all simulate lint crds docs chart deny sbom image image-test controlplane tools
+.PHONY: help demo test proof test-all simulate bench fuzz lint crds docs book chart deny sbom image image-test controlplane tools

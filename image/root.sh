@@ -8,8 +8,8 @@ set -eu
 cd "$(dirname "$0")/.."
 name=bitbucket-connection-operator
 # musl, because a static binary of glibc loads the system's resolver at run time, and an empty image has none. Its
-# allocator is known to be slow where many threads use it at once; here that doesn't show: 11 MiB when idle, and for 1,000
-# new objects 22 MiB and 1.6 s of CPU in all.
+# allocator is known to be slow where many threads use it at once; here that doesn't show: for 1,000 new connections 24 MiB, the
+# program's pages included, and 1.4 s of CPU, as with glibc (docs/performance.md).
 target=$(uname -m)-unknown-linux-musl
 roots=${CA_BUNDLE:-/etc/ssl/certs/ca-certificates.crt}
 out=target/image

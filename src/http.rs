@@ -3,11 +3,14 @@
 //! What comes back is untrusted: bodies are read up to a limit, only JSON is kept, and errors of the transport become a
 //! few words that hold neither an address nor a byte of what was sent.
 
+pub(crate) mod certificates;
 mod guarded;
 mod limits;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod scrub;
 
-use std::{borrow::Cow, error::Error as StdError, fmt, io, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use ::http::{
     HeaderMap,
@@ -20,6 +23,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, field::Empty};
 use url::Url;
 
+use self::certificates::is_about_certificate;
 use crate::telemetry::traces::STEPS;
 
 pub use guarded::MayWrite;
@@ -316,20 +320,6 @@ pub fn bounded(seconds: u64) -> Duration {
     Duration::from_secs(seconds.min(RETRY_AFTER_MAX))
 }
 
-/// Whether rustls refused the server's certificate; that is in the sources of an error, some of them inside an
-/// [`io::Error`], whose own `source` skips what it wraps.
-fn is_about_certificate(error: &(dyn StdError + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))) {
-            return true;
-        }
-        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = wrapped.map(|error| error as &(dyn StdError + 'static)).or_else(|| error.source());
-    }
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -374,14 +364,6 @@ mod tests {
         }
         assert_eq!(retry_after(&headers(&[("retry-after", date)])), None, "a date means nothing without the server's");
         assert_eq!(retry_after(&HeaderMap::new()), None);
-    }
-
-    #[test]
-    fn a_refused_certificate_is_found() {
-        let refused = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-        assert!(is_about_certificate(&io::Error::other(io::Error::other(refused))));
-        assert!(!is_about_certificate(&io::Error::other(rustls::Error::HandshakeNotComplete)));
-        assert!(!is_about_certificate(&io::Error::from(io::ErrorKind::ConnectionRefused)));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub mod api;
 pub mod bitbucket;
 pub mod cli;
 pub mod controller;
+#[cfg(test)]
+mod corpus;
 pub mod domain;
 pub mod http;
 pub mod kms;

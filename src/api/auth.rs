@@ -48,7 +48,7 @@ pub struct UniversalAuth {
 pub struct UniversalSecretRef {
     /// Name of the Secret.
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("secretRef.name must be the name of a Secret"))]
+    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("secretRef.name must be the name of a Secret: lower case letters, digits, '-' and '.', such as kms-credentials"))]
     pub name: String,
     /// Key of the client id. Defaults to clientId.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,7 +75,7 @@ pub struct TokenAuth {
 pub struct TokenSecretRef {
     /// Name of the Secret.
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("secretRef.name must be the name of a Secret"))]
+    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("secretRef.name must be the name of a Secret: lower case letters, digits, '-' and '.', such as kms-credentials"))]
     pub name: String,
     /// Key of the access token. Defaults to token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,7 +101,7 @@ pub struct LdapAuth {
 pub struct LdapSecretRef {
     /// Name of the Secret.
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("secretRef.name must be the name of a Secret"))]
+    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("secretRef.name must be the name of a Secret: lower case letters, digits, '-' and '.', such as kms-credentials"))]
     pub name: String,
     /// Key of the user name. Defaults to username.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,7 +130,7 @@ pub struct JwtAuth {
 pub struct JwtSecretRef {
     /// Name of the Secret.
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("secretRef.name must be the name of a Secret"))]
+    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("secretRef.name must be the name of a Secret: lower case letters, digits, '-' and '.', such as kms-credentials"))]
     pub name: String,
     /// Key of the JWT. Defaults to jwt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -151,8 +151,8 @@ pub struct ServiceAccountAuth {
     /// Audience of the token: what the machine identity in the KMS expects. Required, so that the token is good for
     /// nothing else.
     #[schemars(length(max = 1024))]
-    #[x_kube(validation = Rule::new("self.matches(r'^\\S+$') && size(self) <= 512")
-        .message("audience must be what the machine identity in the KMS expects, such as https://kms.example.com; without white space"))]
+    #[x_kube(validation = Rule::new("self.matches(r'^[^\\s\\pC]+$') && size(self) <= 512")
+        .message("audience must be what the machine identity in the KMS expects, such as https://kms.example.com; one word without white space or control characters, at most 512 characters"))]
     pub audience: String,
 }
 
@@ -162,6 +162,6 @@ pub struct ServiceAccountAuth {
 pub struct ServiceAccountRef {
     /// Name of the ServiceAccount.
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("serviceAccountRef.name must be the name of a ServiceAccount"))]
+    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("serviceAccountRef.name must be the name of a ServiceAccount: lower case letters, digits, '-' and '.', such as kms-login"))]
     pub name: String,
 }

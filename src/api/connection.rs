@@ -149,7 +149,7 @@ pub struct KmsRef {
     pub kind: Option<String>,
     /// Name of the instance.
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("kmsRef.name must be the name of an instance; leave kmsRef out for the ClusterKmsInstance default"))]
+    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("kmsRef.name must be the name of an instance (lower case letters, digits, '-' and '.'); leave kmsRef out for the ClusterKmsInstance default"))]
     pub name: String,
 }
 
@@ -159,7 +159,7 @@ pub struct KmsRef {
 pub struct CredentialsSecretRef {
     /// Name of the Secret, always in the namespace of this object.
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("secretRef.name must be the name of a Secret in this namespace"))]
+    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("secretRef.name must be the name of a Secret in this namespace: lower case letters, digits, '-' and '.', such as bitbucket-token"))]
     pub name: String,
     /// Key of the e-mail address of the Atlassian account that made the token. Defaults to email.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -282,6 +282,9 @@ pub struct ConnectionStatus {
     pub id: String,
     /// Name of the connection in the KMS.
     pub name: String,
+    /// Description of the connection in the KMS, with the mark of this object at its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
     /// Id of its project; absent at organization scope.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project_id: Option<String>,

@@ -49,7 +49,7 @@ use super::{Auth, Tls, schema};
     .field_path(".auth")
     .reason(Reason::FieldValueRequired))]
 pub struct KmsInstanceSpec {
-    /// Address of the KMS, an URL without path, query or user. Defaults to https://app.kms.hanzo.ai. The operator talks
+    /// Address of the KMS, a URL without path, query or user. Defaults to https://app.kms.hanzo.ai. The operator talks
     /// only to hosts that its flag --allowed-kms-hosts names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::host")]
@@ -108,7 +108,7 @@ pub struct KmsInstanceSpec {
     .field_path(".auth")
     .reason(Reason::FieldValueRequired))]
 pub struct ClusterKmsInstanceSpec {
-    /// Address of the KMS, an URL without path, query or user. Defaults to https://app.kms.hanzo.ai. The operator talks
+    /// Address of the KMS, a URL without path, query or user. Defaults to https://app.kms.hanzo.ai. The operator talks
     /// only to hosts that its flag --allowed-kms-hosts names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::host")]
@@ -126,7 +126,7 @@ pub struct ClusterKmsInstanceSpec {
     /// The namespace that holds what auth and tls refer to.
     #[schemars(length(max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(self) <= 63")
-        .message("namespace must be the name of the namespace that holds what auth and tls refer to"))]
+        .message("namespace must be the name of the namespace that holds what auth and tls refer to: lower case letters, digits and '-', at most 63"))]
     pub namespace: String,
     /// Which namespaces may use this instance, and for what. Without a grant nobody may.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

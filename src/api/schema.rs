@@ -76,7 +76,7 @@ pub(super) fn namespace_selector(_: &mut SchemaGenerator) -> Schema {
                 "description": "Labels that a namespace must have, each with its value.",
                 "type": "object",
                 "maxProperties": 16,
-                "additionalProperties": { "type": "string", "maxLength": 63 },
+                "additionalProperties": label_value(),
             },
             "matchExpressions": {
                 "description": "Requirements on labels, all of which a namespace must meet.",
@@ -88,7 +88,15 @@ pub(super) fn namespace_selector(_: &mut SchemaGenerator) -> Schema {
                     "description": "A requirement on a label.",
                     "required": ["key", "operator"],
                     "properties": {
-                        "key": { "description": "Name of the label.", "type": "string", "maxLength": 317 },
+                        "key": {
+                            "description": "Name of the label.",
+                            "type": "string",
+                            "maxLength": 317,
+                            "x-kubernetes-validations": [{
+                                "rule": "self.matches('^([a-z0-9][-a-z0-9.]*/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')",
+                                "message": "key must be the name of a label, such as team or example.com/team",
+                            }],
+                        },
                         "operator": {
                             "description": "In or NotIn one of the values, or whether the label Exists or DoesNotExist.",
                             "type": "string",
@@ -99,7 +107,7 @@ pub(super) fn namespace_selector(_: &mut SchemaGenerator) -> Schema {
                             "type": "array",
                             "maxItems": 64,
                             "x-kubernetes-list-type": "atomic",
-                            "items": { "type": "string", "maxLength": 63 },
+                            "items": label_value(),
                         },
                     },
                     "x-kubernetes-validations": [{
@@ -109,6 +117,19 @@ pub(super) fn namespace_selector(_: &mut SchemaGenerator) -> Schema {
                 },
             },
         },
+    })
+}
+
+/// The value of a label. What none can have would select nothing, or, under NotIn, everything. A short rule, since there
+/// may be many values: both ends are not looked at.
+fn label_value() -> serde_json::Value {
+    json!({
+        "type": "string",
+        "maxLength": 63,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches(r'^[-.\\w]*$')",
+            "message": "must be the value of a label: letters, digits, '-', '_' and '.'",
+        }],
     })
 }
 
@@ -144,7 +165,7 @@ pub(super) fn identity_id(_: &mut SchemaGenerator) -> Schema {
         "maxLength": 253,
         "x-kubernetes-validations": [{
             "rule": "self.matches('^[-_a-zA-Z0-9]+$') && size(self) <= 64",
-            "message": "identityId must be the id of a machine identity, as its page in the KMS shows it",
+            "message": "identityId must be the id of a machine identity, as its page in the KMS shows it: letters, digits, '-' and '_', at most 64",
         }],
     })
 }
@@ -156,7 +177,7 @@ pub(super) fn host(_: &mut SchemaGenerator) -> Schema {
         "maxLength": 512,
         "x-kubernetes-validations": [{
             "rule": "size(self) <= 253 && isURL(self) && url(self).getScheme() in ['https','http'] && url(self).getHostname() != '' && url(self).getEscapedPath() in ['', '/'] && url(self).getQuery().size() == 0 && !self.contains('@') && !self.contains('#') && !self.contains('?')",
-            "message": "host must be an URL such as https://kms.example.com, without path, query or user",
+            "message": "host must be a URL such as https://kms.example.com, without path, query or user",
         }],
     })
 }

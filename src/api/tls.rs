@@ -24,7 +24,7 @@ pub struct CaRef {
     pub kind: String,
     /// Name of the ConfigMap or Secret.
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("caRef.name must be the name of a ConfigMap or Secret"))]
+    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("caRef.name must be the name of a ConfigMap or Secret: lower case letters, digits, '-' and '.', such as kms-ca"))]
     pub name: String,
     /// Key of the certificates: one or several CAs as PEM, one after the other. Defaults to ca.crt.
     #[serde(default, skip_serializing_if = "Option::is_none")]

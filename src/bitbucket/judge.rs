@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     domain::{
-        scopes::{self, Scope},
+        scopes::{self, SCOPES_MAX, Scope},
         verdict::{self, Accepted, Account, NoVerdict, Reach, Refusal, Verdict},
     },
     http::{self, Body},
@@ -109,8 +109,9 @@ fn forbidden(json: Option<&Value>, headers: &HeaderMap, secrets: &[&str]) -> Ver
         Some(granted) if granted.contains(&Scope::read_user()) => None,
         Some(granted) => Some(Some(granted)),
         None => list("required").map(|_| {
-            let of_list =
-                |names: &Vec<Value>| names.iter().filter_map(Value::as_str).filter_map(Scope::parse).collect();
+            let of_list = |names: &Vec<Value>| {
+                names.iter().filter_map(Value::as_str).filter_map(Scope::parse).take(SCOPES_MAX).collect()
+            };
             list("granted").map(of_list).map(|granted| without(granted, secrets))
         }),
     };
@@ -150,7 +151,7 @@ fn any_text(value: &Value, passes: &impl Fn(&str) -> bool) -> bool {
 fn granted_in(headers: &HeaderMap, secrets: &[&str]) -> Option<BTreeSet<Scope>> {
     let mut values = headers.get_all(SCOPES_HEADER).iter().filter_map(|value| value.to_str().ok()).peekable();
     values.peek()?;
-    Some(without(values.flat_map(scopes::parse_header).collect(), secrets))
+    Some(without(values.flat_map(scopes::parse_header).take(SCOPES_MAX).collect(), secrets))
 }
 
 /// Scopes without those that an echoing server made of a secret.

@@ -3,6 +3,8 @@
 
 mod accounts;
 mod judge;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 #[cfg(test)]
 mod tests;
 mod workspaces;

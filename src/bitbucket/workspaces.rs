@@ -54,12 +54,14 @@ impl Bitbucket {
     }
 }
 
-struct Page {
-    slugs: Vec<String>,
-    last: bool,
+/// A page of workspaces.
+pub(super) struct Page {
+    pub slugs: Vec<String>,
+    pub last: bool,
 }
 
-fn page(answer: &Answer, token: &str) -> Result<Page, NoVerdict> {
+/// Reads a page.
+pub(super) fn page(answer: &Answer, token: &str) -> Result<Page, NoVerdict> {
     let unavailable = |what: &str| NoVerdict::Unavailable(what.to_owned());
     match answer.status {
         200 => {}

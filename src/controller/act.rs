@@ -280,6 +280,7 @@ fn describe(
     Some(ConnectionStatus {
         id: connection.id.clone(),
         name: connection.name.clone(),
+        description: Some(connection.description.clone()),
         // A server may cease to tell it; nothing is moved from a project to the organization.
         project_id: connection.project_id.clone().or_else(|| {
             let same = recorded.filter(|recorded| recorded.id == connection.id);

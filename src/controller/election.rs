@@ -306,6 +306,15 @@ impl Election {
         }
     }
 
+    /// Leaves the Lease to run out by itself: for one that ends while something that it sent may still be carried out.
+    fn leave(&self) {
+        let wait = self.options.terms.lease();
+        tracing::warn!(
+            lease = self.shown,
+            "the Lease is not let go: what was sent may still be carried out; another replica leads in {wait:?} at the latest"
+        );
+    }
+
     async fn put(&self, lease: &Lease) -> kube::Result<Lease> {
         self.leases.replace(&self.options.lease_name, &PostParams::default(), lease).await
     }
@@ -439,6 +448,13 @@ impl<'a> Seat<'a> {
     pub async fn let_go(self) {
         if let Self::Among { election, held: Some(held) } = self {
             election.let_go(held).await;
+        }
+    }
+
+    /// Ends the right without giving it to another, who has to wait for it.
+    pub fn leave(self) {
+        if let Self::Among { election, held: Some(_) } = self {
+            election.leave();
         }
     }
 }

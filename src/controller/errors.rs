@@ -16,14 +16,27 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server refused or didn't answer.
-    #[error("the API server: {}", words(.0))]
+    #[error("the API server: {}; {}", words(.0), next_step(.0))]
     Cluster(Box<kube::Error>),
     /// It took too long.
-    #[error("the reconcile was not done within {0:?}; what it waited for is tried again")]
+    #[error(
+        "the reconcile was not done within {0:?}; what it waited for is tried again; if this lasts, see whether the API server and its etcd, the KMS and Bitbucket answer in time"
+    )]
     TimedOut(Duration),
+    /// The API server answered with an older version of the Secret than it told of before.
+    #[error("the API server answered with an older version of the Secret than it had told of; it is read again")]
+    Outdated,
     /// There is a bug; its place was logged.
     #[error("the reconcile panicked; this is a bug in the operator, and the log names its place")]
     Panicked,
+}
+
+impl Error {
+    /// Each time that something is written, somebody else has written before.
+    pub fn keeps_changing() -> Self {
+        let status = kube::core::Status::failure("the object keeps changing", "Conflict").with_code(409);
+        Self::Cluster(Box::new(kube::Error::Api(Box::new(status))))
+    }
 }
 
 impl From<kube::Error> for Error {
@@ -37,8 +50,35 @@ impl From<kube::Error> for Error {
 fn words(error: &kube::Error) -> String {
     match error {
         kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => "an answer that can't be read".to_owned(),
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
         other => other.to_string(),
     }
+}
+
+/// What to do if the API server goes on like this.
+pub fn next_step(error: &kube::Error) -> &'static str {
+    match error {
+        kube::Error::Api(status) => next_step_after(status),
+        _ => "if this lasts, see whether the API server can be reached from here",
+    }
+}
+
+/// The same, of an answer.
+pub fn next_step_after(status: &kube::core::Status) -> &'static str {
+    match status.code {
+        403 if is_ending(status) => "its namespace is being deleted",
+        403 => "let the operator's ServiceAccount do that, as the roles of its chart do; nothing has to be restarted",
+        401 => "see whether the operator's ServiceAccount was deleted or its token has expired",
+        429 => "if this lasts, see the flow control of the API server: kubectl get flowschemas",
+        500.. => "if this lasts, see whether the API server and its etcd are well",
+        _ => "it was a moment behind, or somebody else was faster",
+    }
+}
+
+/// Whether something is refused because its namespace is being deleted.
+fn is_ending(status: &kube::core::Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// The condition Synced after an error of the KMS.

@@ -57,7 +57,7 @@ where
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Some(object))
+    Err(Error::keeps_changing())
 }
 
 /// What a deletion waits for, if it does.

@@ -259,6 +259,9 @@ async fn find<K: Instance>(
         let Some(text) = text.filter(|text| !text.is_empty()) else {
             return nothing(InstanceJudgement::no_key(login.method, value, name, namespace), Some(version));
         };
+        if text.contains(char::is_control) {
+            return nothing(InstanceJudgement::not_one_line(login.method, value, name, namespace), Some(version));
+        }
         proof.push((value.field, text));
     }
     let content = content(&proof.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>());

@@ -34,6 +34,11 @@ pub fn uptime() -> Uptime {
     Arc::new(|| Moment::since_boot(Duration::try_from(clock_gettime(CLOCK)).unwrap_or_default()))
 }
 
+/// How often a request is repeated that the API server asks to be repeated (429, 503, 504), and the first and the longest
+/// pause where it doesn't say when. Few: it can take half a minute to say 504, and a pass that gives up says why and is
+/// tried again, while one that goes on and on keeps its place and says nothing.
+const REPEATS: (u32, Duration, Duration) = (2, Duration::from_millis(100), Duration::from_secs(2));
+
 /// For ever.
 const ALWAYS: u64 = u64::MAX;
 
@@ -110,7 +115,9 @@ pub fn guarded(client: Client, leadership: &Leadership) -> Client {
             }
         }
     });
-    let service = ServiceBuilder::new().layer(RetryLayer::new(RetryPolicy::server_retry())).service(ask);
+    let (repeats, first, longest) = REPEATS;
+    let policy = RetryPolicy::new(first, longest, repeats, true).unwrap_or_default();
+    let service = ServiceBuilder::new().layer(RetryLayer::new(policy)).service(ask);
     Client::new(service, namespace)
 }
 

@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::{
     domain::{credential::ContentKey, plan::Intent},
@@ -22,8 +22,8 @@ pub struct Memory(Mutex<HashMap<String, ObjectMemory>>);
 pub struct ObjectMemory {
     /// Attempts in a row that met an outage.
     pub attempts: u32,
-    /// When the next one is allowed.
-    pub retry_at: Option<Timestamp>,
+    /// When the next one is allowed, by a clock that nobody sets.
+    pub retry_at: Option<Instant>,
     /// The account's turn for a write of credentials has come, and that of the KMS not yet.
     pub may_push: bool,
     /// The last pass ended because it wasn't its turn, or because the KMS wanted no more requests.

@@ -2,12 +2,15 @@
 //!
 //! [`reconcile`](reconcile::reconcile) tells the story of a connection; [`observe`], [`verify`], [`act`] and [`report`]
 //! are its rooms. [`instance`] does the same for the instances of the KMS. [`watches`] brings the news, [`triggers`]
-//! carries it to the queues; with several replicas, [`election`] decides which of them runs these. [`operator`] puts all of it together, and [`run`] starts it.
+//! carries it to the queues, and [`control`] runs these; with several replicas, [`election`] decides which of them does.
+//! [`caches`] holds what is watched. [`operator`] puts all of it together, and [`run`] starts it.
 
 mod act;
 mod adoptions;
+mod caches;
 mod clock;
 mod context;
+mod control;
 mod election;
 mod errors;
 mod guard;

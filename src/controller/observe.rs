@@ -28,6 +28,7 @@ use crate::{
         ownership::{Owner, OwnerId},
         schedule::{self, Due, Situation},
         spec::{self, ConnectionSpec, InstanceKind, InstanceRef, Management, SpecProblem},
+        versions,
     },
     kms::Kms,
     telemetry::traces::STEPS,
@@ -202,6 +203,12 @@ impl Observed {
         self.object.reconcile_requested_at().is_some_and(|requested| handled != Some(requested))
     }
 
+    /// When the next attempt in an outage is allowed.
+    pub fn retry_at(&self) -> Option<Timestamp> {
+        let wait = self.memory.retry_at?.saturating_duration_since(Instant::now());
+        Some(self.now.checked_add(wait).unwrap_or(self.now))
+    }
+
     /// Who goes first where a server's limit makes objects wait: deletions, rotations, and what a person asked for.
     pub fn priority(&self) -> Priority {
         match self.task {
@@ -320,10 +327,11 @@ fn situation(observed: &Observed, context: &Context) -> Situation {
         requested: observed.requested(),
         secret_changed: secret_changed(observed, context),
         access_changed: access_changed(observed),
+        last_verified: before.and_then(|status| status.last_verified_time.as_ref()).map(|time| time.0),
         next_verification: before
             .and_then(|status| status.next_verification_time.as_ref())
             .map(|time| schedule::due_at(time.0, context.started, observed.interval, &observed.uid)),
-        retry_at: observed.memory.retry_at,
+        retry_at: observed.retry_at(),
         now: observed.now,
     }
 }
@@ -389,7 +397,16 @@ async fn read_secret(observed: &mut Observed, due: Due, context: &Context) -> Re
     let secret =
         Api::<Secret>::namespaced(context.client.clone(), &observed.namespace).get_opt(&spec.secret.name).await?;
     let version = secret.as_ref().map(version_of);
-    let changed = context.sources.get(&key).and_then(|seen| seen.changed);
+    let seen = context.sources.get(&key);
+    let token = observed.object.status.as_ref().and_then(|status| status.token.as_ref());
+    let recorded = token.and_then(|token| token.secret_version.as_deref());
+    // A token that was replaced must not come back.
+    let known = [recorded, seen.as_ref().map(|seen| seen.version.as_str())];
+    let is_before = |known: &str| version.as_deref().is_some_and(|version| versions::is_before(version, known));
+    if known.into_iter().flatten().any(is_before) {
+        return Err(Error::Outdated);
+    }
+    let changed = seen.and_then(|seen| seen.changed);
     context.sources.refer(&observed.target(), Some(key.clone()));
     let others = context.sources.read(&observed.target(), &key, version.as_deref(), asked);
     others.iter().for_each(|other| context.triggers.look(other));
@@ -404,8 +421,6 @@ async fn read_secret(observed: &mut Observed, due: Due, context: &Context) -> Re
         changed,
     };
     let (content, credentials) = (content(&values, context), credentials(&values, context));
-    let token = observed.object.status.as_ref().and_then(|status| status.token.as_ref());
-    let recorded = token.and_then(|token| token.secret_version.as_deref());
     let known = observed.memory.secret.as_ref().filter(|known| recorded == Some(known.stands_for.as_str()));
     if known.is_some_and(|known| known.credentials == credentials) {
         values.changed = None;

@@ -1,69 +1,51 @@
-//! The operator between its start and its end: caches, watches, queues.
+//! The operator between its start and its end: it fills its caches, leads or waits to, works, and lets go.
 //!
 //! What it needs from outside comes in by [`Outside`], so that it runs the same way against a real cluster and against
 //! one in memory whose clock a test holds.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures::{
-    FutureExt, Stream, StreamExt,
+    FutureExt,
     future::{self, Either},
 };
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
-use kube::{
-    Api, Client, ResourceExt,
-    runtime::{
-        applier,
-        controller::{self, Action},
-        reflector::{self, ObjectRef, Store},
-    },
-};
-use serde::{Serialize, de::DeserializeOwned};
-use tokio::{
-    sync::{Notify, Semaphore, mpsc::UnboundedReceiver, watch},
-    task::JoinSet,
-    time::Instant,
-};
-use tracing::Instrument;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client, ResourceExt};
+use tokio::sync::watch;
 
 use super::{
     adoptions::Adoptions,
+    caches::Stores,
     clock::Clock,
     context::Context,
+    control::control_all,
     election::{Election, Seat},
-    errors,
-    guard::{RECONCILE_TIMEOUT, guarded},
-    instance,
-    instances::{Instance, Instances, Pace},
-    leadership::{Leadership, guarded as guarded_client, uptime},
+    instances::{Instances, Pace},
+    leadership::{Leadership, guarded, uptime},
     memory::Memory,
     namespaces::Namespaces,
     options::{Error, Options},
     queues::Queues,
-    reconcile, samples,
     sources::Sources,
-    triggers::{InstanceKey, Target, Triggers},
+    triggers::Triggers,
     users::Users,
     verdicts::Verdicts,
-    watches::{self, Scope},
+    watches::Scope,
 };
 use crate::{
-    api::{BitbucketConnection, ClusterKmsInstance, KmsInstance},
     bitbucket::{Accounts, Bitbucket},
-    domain::{credential::ProcessKey, ownership::OwnerId, schedule},
+    domain::{credential::ProcessKey, ownership::OwnerId},
     http,
     telemetry::{
         health::Readiness,
-        metrics::{Limits, Metrics, ObjectSample},
-        traces,
+        metrics::{Limits, Metrics},
     },
 };
 
 /// How long running reconciles may go on after SIGTERM. Kubernetes kills after 30 s by default; whoever waits for us
 /// should wait for less.
 const DRAIN: Duration = Duration::from_secs(9);
-/// How long connections that come and go are collected before their instance counts them.
-const RECOUNT: Duration = Duration::from_secs(2);
+
 /// What an operator is given from outside.
 pub struct Outside {
     /// The cluster.
@@ -120,7 +102,7 @@ impl Operator {
         let Self { scopes, stores, metrics, leadership } = self;
         let election = options.election.clone();
         let election = election.map(|it| Election::new(outside.client.clone(), it, &reporter(), leadership.clone()));
-        let client = guarded_client(outside.client, &leadership);
+        let client = guarded(outside.client, &leadership);
         let may_write = leadership.clone();
         let http = outside.http.guarded(Arc::new(move || may_write.may_write()));
         let outside = Outside { client: client.clone(), http, clock: outside.clock };
@@ -131,7 +113,7 @@ impl Operator {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), namespaces = ?options.namespaces, "starting");
         let (context, mut queues) = context(options, &scopes, &stores, outside, owner_id, &metrics)?;
         let mut stopped = stop.clone();
-        let filled = Box::pin(watch_all(&client, &scopes, stores, &context));
+        let filled = Box::pin(stores.fill(&client, &scopes, &context));
         let Either::Left((mut tasks, _)) = future::select(filled, Box::pin(stopped.wait_for(|stop| *stop))).await
         else {
             tracing::info!("stopped before the caches were filled");
@@ -159,9 +141,8 @@ impl Operator {
         metrics.leads(true);
         readiness.set_ready();
 
-        let limit = Arc::new(Semaphore::new(usize::from(options.concurrency.get())));
         let running = async {
-            control_all(queues, &context, &limit, options.concurrency.get(), &stop).await;
+            control_all(queues, &context, options.concurrency.get(), &stop).await;
             End::Done
         };
         let mut stopped = stop.clone();
@@ -183,8 +164,11 @@ impl Operator {
         tasks.shutdown().await;
         match end {
             End::Done => seat.let_go().await,
-            // What was sent may still be carried out: the Lease runs out by itself.
-            End::Late => leadership.end(),
+            // What was sent may still be carried out.
+            End::Late => {
+                leadership.end();
+                seat.leave();
+            }
         }
         Ok(())
     }
@@ -198,42 +182,7 @@ enum End {
     Late,
 }
 
-/// The caches of our own kinds, one of each for each scope.
-struct Stores {
-    connections: HashMap<Scope, (Store<BitbucketConnection>, reflector::store::Writer<BitbucketConnection>)>,
-    instances: HashMap<Scope, (Store<KmsInstance>, reflector::store::Writer<KmsInstance>)>,
-    /// Only where all namespaces are served.
-    cluster: Option<Cluster>,
-}
-
-/// What there is only where all namespaces are served.
-struct Cluster {
-    instances: (Store<ClusterKmsInstance>, reflector::store::Writer<ClusterKmsInstance>),
-    namespaces: (Store<PartialNamespace>, reflector::store::Writer<PartialNamespace>),
-}
-
-type PartialNamespace = kube::core::PartialObjectMeta<Namespace>;
-
-impl Stores {
-    fn new(scopes: &[Scope]) -> Self {
-        let whole = scopes.contains(&None);
-        Self {
-            connections: scopes.iter().map(|scope| (scope.clone(), reflector::store())).collect(),
-            instances: scopes.iter().map(|scope| (scope.clone(), reflector::store())).collect(),
-            cluster: whole.then(|| Cluster { instances: reflector::store(), namespaces: reflector::store() }),
-        }
-    }
-
-    /// Objects are told of by who leads alone: of two replicas one may be behind, and sums would count twice.
-    fn samples(&self, leadership: Leadership) -> impl Fn() -> Vec<ObjectSample> + Send + Sync + 'static {
-        let stores: Vec<_> = self.connections.values().map(|(store, _)| store.clone()).collect();
-        move || {
-            let stores = stores.iter().filter(|_| leadership.may_write());
-            stores.flat_map(|store| store.state()).map(|object| samples::sample(&object)).collect()
-        }
-    }
-}
-
+/// What all passes share, and the queues that lead to them.
 fn context(
     options: &Options,
     scopes: &[Scope],
@@ -295,210 +244,6 @@ fn context(
         reporter: reporter(),
     };
     Ok((Arc::new(context), queues))
-}
-
-/// Starts all watches, and waits until the caches are filled: instances, namespaces and connections first, then the
-/// Secrets and ConfigMaps, of which only those are kept that something refers to.
-async fn watch_all(client: &Client, scopes: &[Scope], stores: Stores, context: &Arc<Context>) -> JoinSet<()> {
-    let mut tasks = JoinSet::new();
-    let mut filled: Vec<future::BoxFuture<'static, ()>> = Vec::new();
-    for (scope, (store, writer)) in stores.instances {
-        let api = match &scope {
-            Some(namespace) => Api::namespaced(client.clone(), namespace),
-            None => Api::all(client.clone()),
-        };
-        tasks.spawn(watches::instances::<KmsInstance>(api, writer, Arc::clone(context)));
-        filled.push(Box::pin(async move { drop(store.wait_until_ready().await) }));
-    }
-    if let Some(Cluster { instances, namespaces }) = stores.cluster {
-        tasks.spawn(watches::instances::<ClusterKmsInstance>(
-            Api::all(client.clone()),
-            instances.1,
-            Arc::clone(context),
-        ));
-        tasks.spawn(watches::namespaces(client.clone(), namespaces.1, Arc::clone(context)));
-        filled.push(Box::pin(async move { drop(instances.0.wait_until_ready().await) }));
-        filled.push(Box::pin(async move { drop(namespaces.0.wait_until_ready().await) }));
-    }
-    for (scope, (store, writer)) in stores.connections {
-        tasks.spawn(watches::connections(client.clone(), scope, writer, Arc::clone(context)));
-        filled.push(Box::pin(async move { drop(store.wait_until_ready().await) }));
-    }
-    future::join_all(filled).await;
-    let mut synced = Vec::new();
-    for scope in scopes {
-        let (secrets, config_maps) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let (client, context) = (|| client.clone(), || Arc::clone(context));
-        tasks.spawn(watches::sources::<Secret>(client(), scope.clone(), context(), Arc::clone(&secrets)));
-        tasks.spawn(watches::sources::<ConfigMap>(client(), scope.clone(), context(), Arc::clone(&config_maps)));
-        synced.push(async move { future::join(secrets.notified(), config_maps.notified()).await });
-    }
-    future::join_all(synced).await;
-    tasks
-}
-
-/// Runs all queues until the operator is to stop and what runs is done.
-async fn control_all(
-    queues: Queues,
-    context: &Arc<Context>,
-    limit: &Arc<Semaphore>,
-    concurrency: u16,
-    stop: &watch::Receiver<bool>,
-) {
-    let mut all: Vec<future::BoxFuture<'_, ()>> = Vec::new();
-    for (store, queue) in queues.connections {
-        let pass = pass(Arc::clone(limit));
-        all.push(Box::pin(control(store, queue, pass, Arc::clone(context), concurrency, stop.clone())));
-    }
-    for (store, queue) in queues.instances {
-        all.push(Box::pin(control(store, queue, instance_pass, Arc::clone(context), concurrency, stop.clone())));
-    }
-    if let Some((store, queue)) = queues.cluster {
-        all.push(Box::pin(control(store, queue, instance_pass, Arc::clone(context), concurrency, stop.clone())));
-    }
-    all.push(Box::pin(recount(queues.recounts, Arc::clone(context), stop.clone())));
-    future::join_all(all).await;
-}
-
-/// A pass over a connection: bounded in number and time, logged with what identifies it, counted.
-fn pass(
-    limit: Arc<Semaphore>,
-) -> impl FnMut(Arc<BitbucketConnection>, Arc<Context>) -> future::BoxFuture<'static, Result<Action, errors::Error>> {
-    move |object, context| {
-        let limit = Arc::clone(&limit);
-        let (span, id) = span(&*object);
-        Box::pin(
-            async move {
-                let _permit = limit.acquire().await;
-                begun(&*object, &context);
-                let started = Instant::now();
-                let uid = object.uid().unwrap_or_default();
-                let reconcile = Box::pin(reconcile::reconcile(object, &context));
-                let result = guarded(RECONCILE_TIMEOUT, reconcile).await;
-                context.metrics.reconciled(if result.is_ok() { "success" } else { "error" }, started.elapsed(), id);
-                if let Err(error) = &result {
-                    // What was written before it broke off is not known.
-                    context.memory.update(&uid, |memory| {
-                        memory.uncertain = true;
-                        memory.attempts = memory.attempts.saturating_add(1);
-                    });
-                    traces::failed(&tracing::Span::current());
-                    tracing::warn!(%error, "the pass broke off; it is tried again");
-                }
-                result
-            }
-            .instrument(span),
-        )
-    }
-}
-
-/// What identifies a pass in the log, and its id.
-fn span<K: kube::Resource<DynamicType = ()>>(object: &K) -> (tracing::Span, String) {
-    let namespace = object.namespace().map(|namespace| namespace + "/").unwrap_or_default();
-    let id = (!traces::are_on()).then(|| uuid::Uuid::new_v4().simple().to_string());
-    let span = tracing::info_span!(
-        "reconcile",
-        kind = %K::kind(&()),
-        object = %format_args!("{namespace}{}", object.name_any()),
-        generation = object.meta().generation,
-        id,
-    );
-    let id = id.unwrap_or_else(|| {
-        // One id for both: who has the line of the log has the trace.
-        let id = traces::id_of(&span).unwrap_or_default();
-        span.record("id", &id);
-        id
-    });
-    (span, id)
-}
-
-/// An object is looked at now.
-fn begun<K: kube::Resource<DynamicType = ()>>(object: &K, context: &Context) {
-    context.metrics.begun(&K::kind(&()), &object.namespace().unwrap_or_default(), &object.name_any());
-}
-
-/// A pass over an instance, likewise.
-fn instance_pass<K>(object: Arc<K>, context: Arc<Context>) -> future::BoxFuture<'static, Result<Action, errors::Error>>
-where
-    K: Instance + Serialize + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
-{
-    let (span, _) = span(&*object);
-    Box::pin(
-        async move {
-            begun(&*object, &context);
-            let result = guarded(RECONCILE_TIMEOUT, instance::reconcile(object, &context)).await;
-            if let Err(error) = &result {
-                tracing::warn!(%error, "the pass broke off; it is tried again");
-            }
-            result
-        }
-        .instrument(span),
-    )
-}
-
-/// Runs the queue of a kind.
-async fn control<K, F>(
-    store: Store<K>,
-    mut queue: UnboundedReceiver<ObjectRef<K>>,
-    pass: F,
-    context: Arc<Context>,
-    concurrency: u16,
-    mut stop: watch::Receiver<bool>,
-) where
-    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
-    F: FnMut(Arc<K>, Arc<Context>) -> future::BoxFuture<'static, Result<Action, errors::Error>>,
-{
-    let metrics = Arc::clone(&context.metrics);
-    let asked = Arc::clone(&metrics);
-    let requests = futures::stream::poll_fn(move |task| queue.poll_recv(task))
-        .take_until(async move { drop(stop.wait_for(|stop| *stop).await) })
-        .inspect(move |object| {
-            asked.queue().asked(&K::kind(&()), object.namespace.as_deref().unwrap_or_default(), &object.name);
-        })
-        .map(Ok::<_, std::convert::Infallible>);
-    let config = controller::Config::default().concurrency(concurrency);
-    let results = applier(pass, again::<K>, context, store, requests, config);
-    consume::<K, _, _>(results, &metrics).await;
-}
-
-/// When a pass that broke off is tried again.
-fn again<K: kube::Resource<DynamicType = ()>>(object: Arc<K>, _: &errors::Error, context: Arc<Context>) -> Action {
-    let uid = object.uid().unwrap_or_default();
-    Action::requeue(schedule::backoff(context.memory.of(&uid).attempts.saturating_sub(1), &uid))
-}
-
-async fn consume<K, T, Q>(
-    results: impl Stream<Item = Result<T, controller::Error<errors::Error, Q>>>,
-    metrics: &Metrics,
-) where
-    K: kube::Resource<DynamicType = ()>,
-    Q: std::error::Error + 'static,
-{
-    let mut results = Box::pin(results);
-    while let Some(result) = results.next().await {
-        if let Err(error) = result {
-            // What failed was told where it failed; what is left are objects that are gone.
-            if let controller::Error::ObjectNotFound(gone) = &error {
-                metrics.queue().taken(&K::kind(&()), gone.namespace.as_deref().unwrap_or_default(), &gone.name);
-            }
-            tracing::debug!(%error, "a queue");
-        }
-    }
-}
-
-/// Has instances counted whose connections came or went, together rather than one by one.
-async fn recount(mut recounts: UnboundedReceiver<InstanceKey>, context: Arc<Context>, mut stop: watch::Receiver<bool>) {
-    let collect = async {
-        while let Some(first) = recounts.recv().await {
-            tokio::time::sleep(RECOUNT).await;
-            let mut changed = std::collections::HashSet::from([first]);
-            while let Ok(more) = recounts.try_recv() {
-                changed.insert(more);
-            }
-            changed.into_iter().for_each(|instance| context.triggers.look(&Target::Instance(instance)));
-        }
-    };
-    future::select(Box::pin(collect), Box::pin(stop.wait_for(|stop| *stop))).await;
 }
 
 async fn owner_id(client: &Client) -> Result<OwnerId, Error> {

@@ -12,11 +12,12 @@ use kube::{
     runtime::controller::Action,
 };
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{
     act::{self, Outcome},
     context::{Context, FIELD_MANAGER},
-    errors::Error,
+    errors::{self, Error},
     observe::{Observed, Task},
     verify::Verified,
 };
@@ -60,7 +61,7 @@ pub async fn quiet(observed: &Observed, context: &Context) -> Result<Action, Err
         }
         return Ok(wake([report.wake_at, None], observed));
     }
-    let retry_at = observed.memory.retry_at.filter(|_| report.status.next_verification_time.is_none());
+    let retry_at = observed.retry_at().filter(|_| report.status.next_verification_time.is_none());
     Ok(wake([report.wake_at, retry_at], observed))
 }
 
@@ -126,19 +127,17 @@ fn next(observed: &Observed, outcome: &Outcome, report: &Report, context: &Conte
     let class = if observed.task == Task::Delete { outcome.synced.reason.class() } else { report.class };
     let outage = class == Some(Class::Transient);
     let attempts = observed.memory.attempts;
-    let retry_at = outage.then(|| {
-        let wait = outcome.retry_after.unwrap_or_else(|| schedule::backoff(attempts, &observed.uid));
-        observed.now.checked_add(wait).unwrap_or(observed.now)
-    });
+    let wait = || outcome.retry_after.unwrap_or_else(|| schedule::backoff(attempts, &observed.uid));
+    let wait = outage.then(wait);
     context.memory.update(&observed.uid, |memory| {
         memory.attempts = if outage { attempts.saturating_add(1) } else { 0 };
-        memory.retry_at = retry_at;
+        memory.retry_at = wait.map(|wait| Instant::now() + wait);
         memory.queued = outcome.synced.reason == Reason::RateLimited;
         memory.urgent = outage && observed.priority() != Priority::InTurn;
         memory.kms = observed.access.as_ref().ok().map(|access| Arc::downgrade(&access.kms));
         memory.denied = observed.access.is_err();
     });
-    wake([report.wake_at, retry_at], observed)
+    wake([report.wake_at, wait.and_then(|wait| observed.now.checked_add(wait).ok())], observed)
 }
 
 fn wake(times: [Option<jiff::Timestamp>; 2], observed: &Observed) -> Action {
@@ -169,7 +168,9 @@ async fn announce(observed: &Observed, announcements: &[Announcement], context: 
                 tracing::warn!(
                     event = announcement.reason.as_str(),
                     code = status.code,
-                    "the API server refused an event"
+                    error = status.message,
+                    next = errors::next_step_after(&status),
+                    "the API server refused an event; conditions tell the same"
                 );
             }
             Err(error) => return Err(error.into()),
@@ -233,7 +234,5 @@ async fn write(
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Error::from(kube::Error::Api(Box::new(
-        kube::core::Status::failure("the object keeps changing", "Conflict").with_code(409),
-    ))))
+    Err(Error::keeps_changing())
 }

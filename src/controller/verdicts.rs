@@ -85,6 +85,9 @@ impl Verdicts {
         if let Some(given) = slot.as_mut() {
             let waited_for = given.asked >= came;
             let young = given.at.checked_add(interval.signed()).is_ok_and(|end| end > (self.clock)());
+            // By both clocks: one may be set back, the other stands still while the machine sleeps.
+            let young =
+                young && i64::try_from(given.asked.elapsed().as_secs()).is_ok_and(|age| age < interval.as_secs());
             let known = given.outage.map_or(young, |outage| outage.until > came);
             if waited_for || (known && not_before.is_none_or(|moment| given.asked >= moment)) {
                 if reach && self.ask_reach(&mut given.verdict, credentials, priority).await {

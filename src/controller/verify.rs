@@ -20,6 +20,7 @@ use crate::{
         plan::{self, Remote, Surprise},
         schedule::{self, Due},
         spec::{self, AdoptionPolicy, ConnectionSpec, SpecProblem},
+        text,
         token::{Push, Token},
         verdict::{NoVerdict, Verdict},
     },
@@ -48,18 +49,18 @@ pub struct Verified {
     pub postponed: Option<Duration>,
 }
 
+impl Verified {
+    /// Before anybody was asked.
+    const fn nothing() -> Self {
+        Self { token: None, credentials: None, at: None, remote: Remote::Absent, retry_after: None, postponed: None }
+    }
+}
+
 /// Asks both services, as far as the pass needs their answers.
 #[tracing::instrument(target = STEPS, skip_all)]
 pub async fn verify(observed: &Observed, due: Due, context: &Context) -> Verified {
     let not_before = due.skips_caches().then(Instant::now);
-    let mut verified = Verified {
-        token: None,
-        credentials: None,
-        at: None,
-        remote: Remote::Absent,
-        retry_after: None,
-        postponed: None,
-    };
+    let mut verified = Verified::nothing();
     let Ok(spec) = &observed.spec else {
         verified.remote = unreachable(&observed.access);
         return verified;
@@ -99,14 +100,7 @@ fn reading(observed: &Observed, not_before: Option<Instant>) -> Reading {
 /// Looks up what a deletion has to deal with: by the status, else by the mark.
 #[tracing::instrument(name = "verify", target = STEPS, skip_all)]
 pub async fn locate(observed: &Observed, context: &Context) -> Verified {
-    let mut verified = Verified {
-        token: None,
-        credentials: None,
-        at: None,
-        remote: Remote::Absent,
-        retry_after: None,
-        postponed: None,
-    };
+    let mut verified = Verified::nothing();
     verified.remote = match (&observed.access, scope_of(observed)) {
         (Err(judgement), _) => Remote::Unreadable(judgement.clone()),
         (Ok(_), Err(problem)) => Remote::Unreadable(problem.judgement()),
@@ -174,7 +168,9 @@ async fn ask_bitbucket(
         verified.token = Some(Token::NoSecret);
         return;
     };
-    let (email, token) = match (&secret.email, &secret.token) {
+    // Nothing there yet is waiting, as a missing key is.
+    let email = secret.email.as_ref().filter(|email| !text::trim(email).is_empty());
+    let (email, token) = match (email, &secret.token) {
         (None, _) => {
             verified.token = Some(Token::NoKey(spec.secret.email.clone()));
             return;
@@ -187,7 +183,6 @@ async fn ask_bitbucket(
     };
     let credentials = match Credentials::parse(email, token.expose_secret()) {
         Ok(credentials) => credentials,
-        // Nothing there yet is waiting, as a missing key is.
         Err(CredentialProblem::TokenEmpty) => {
             verified.token = Some(Token::NoKey(spec.secret.token.clone()));
             return;

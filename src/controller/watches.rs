@@ -1,7 +1,10 @@
 //! What the API server tells: caches of our own kinds, versions of Secrets and ConfigMaps, labels of namespaces, and who
 //! is to be looked at because of it.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
@@ -19,10 +22,11 @@ use tokio::time::Instant;
 
 use super::{
     context::Context,
+    errors,
     instances::{Instance, Instances},
     observe,
     sources::SourceKey,
-    triggers::Target,
+    triggers::{InstanceKey, Target},
 };
 use crate::{
     api::{BitbucketConnection, RECONCILE_REQUESTED_AT, UNPROCESSED},
@@ -31,6 +35,10 @@ use crate::{
 
 /// What is watched: a namespace, or all of them.
 pub type Scope = Option<String>;
+
+/// How many of our own objects a first list brings at a time: until they are pruned a page is in memory as it came, once
+/// as text and once with its managedFields, and that is what a restart peaks by. Of Secrets come metadata alone.
+const PAGE: u32 = 100;
 
 /// The API of a kind in a scope.
 fn api<K>(client: &Client, scope: &Scope) -> Api<K>
@@ -48,7 +56,7 @@ fn watch<K>(api: Api<K>) -> impl Stream<Item = Event<K>>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
-    quietly(watcher(api, watcher::Config::default())).map(|event| {
+    quietly(watcher(api, watcher::Config::default().page_size(PAGE))).map(|event| {
         event.modify(|object| {
             object.managed_fields_mut().clear();
             object.annotations_mut().retain(|name, _| name == RECONCILE_REQUESTED_AT);
@@ -59,8 +67,23 @@ where
 fn quietly<K>(stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send) -> impl Stream<Item = Event<K>> {
     stream
         .default_backoff()
-        .inspect_err(|error| tracing::warn!(%error, "a watch broke off; it is taken up again"))
+        .inspect_err(|error| match next_step(error) {
+            Some(next) => tracing::warn!(%error, next, "a watch broke off; it is taken up again"),
+            None => tracing::warn!(%error, "a watch broke off; it is taken up again"),
+        })
         .filter_map(|event| async { event.ok() })
+}
+
+/// What to do if a watch breaks off again and again; nothing where the API server ended it because it went on for long.
+fn next_step(error: &watcher::Error) -> Option<&'static str> {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => Some(errors::next_step(error)),
+        watcher::Error::WatchError(status) if status.code == 410 => None,
+        watcher::Error::WatchError(status) => Some(errors::next_step_after(status)),
+        watcher::Error::NoResourceVersion => None,
+    }
 }
 
 /// Keeps the cache of BitbucketConnections, what they refer to, and has those looked at that changed. Our own writes
@@ -68,14 +91,23 @@ fn quietly<K>(stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Sen
 pub async fn connections(client: Client, scope: Scope, mut store: Writer<BitbucketConnection>, context: Arc<Context>) {
     let reader = store.as_reader();
     let mut events = Box::pin(watch::<BitbucketConnection>(api(&client, &scope)));
-    let mut relisted = Vec::new();
+    let (mut relisted, mut gone) = (Vec::new(), HashMap::new());
     while let Some(event) = events.next().await {
         let mut news = Vec::new();
         match &event {
-            Event::Init => relisted.clear(),
+            Event::Init => {
+                relisted.clear();
+                gone = reader.state().iter().map(|known| (target_of(known), known.uid().unwrap_or_default())).collect();
+            }
             Event::InitApply(object) => {
                 refer(object, &context);
-                relisted.push(target_of(object));
+                let target = target_of(object);
+                let before = gone.remove(&target);
+                before
+                    .filter(|uid| object.uid().as_ref() != Some(uid))
+                    .iter()
+                    .for_each(|uid| context.memory.forget(uid));
+                relisted.push(target);
             }
             Event::Apply(object) => {
                 refer(object, &context);
@@ -84,17 +116,23 @@ pub async fn connections(client: Client, scope: Scope, mut store: Writer<Bitbuck
                     news.push(target_of(object));
                 }
             }
-            Event::Delete(object) => {
-                let target = target_of(object);
-                context.sources.refer(&target, None);
-                recount(context.users.uses(&target, None), &context);
-                context.memory.forget(&object.uid().unwrap_or_default());
+            Event::Delete(object) => forget(&target_of(object), &object.uid().unwrap_or_default(), &context),
+            Event::InitDone => {
+                // What went while nobody watched is told by nobody.
+                gone.drain().for_each(|(target, uid)| forget(&target, &uid, &context));
+                news.append(&mut relisted);
             }
-            Event::InitDone => news.append(&mut relisted),
         }
         store.apply_watcher_event(&event);
         news.iter().for_each(|target| context.triggers.look(target));
     }
+}
+
+/// Forgets an object that is gone, and what it referred to.
+fn forget(target: &Target, uid: &str, context: &Context) {
+    context.sources.refer(target, None);
+    recount(context.users.uses(target, None), context);
+    context.memory.forget(uid);
 }
 
 /// Whether a newer version asks for something that the older didn't. Deletion moves the generation too.
@@ -121,7 +159,7 @@ fn refer(object: &BitbucketConnection, context: &Context) {
     recount(context.users.uses(&target, use_of), context);
 }
 
-fn recount(changed: Vec<super::triggers::InstanceKey>, context: &Context) {
+fn recount(changed: Vec<InstanceKey>, context: &Context) {
     changed.into_iter().for_each(|instance| context.recount(instance));
 }
 
@@ -137,12 +175,16 @@ where
 {
     let reader = store.as_reader();
     let mut events = Box::pin(watch(api));
-    let mut relisted = Vec::new();
+    let (mut relisted, mut gone) = (Vec::new(), HashSet::new());
     while let Some(event) = events.next().await {
         let mut news = Vec::new();
         match &event {
-            Event::Init => relisted.clear(),
+            Event::Init => {
+                relisted.clear();
+                gone = reader.state().iter().map(|known| known.key()).collect();
+            }
             Event::InitApply(object) => {
+                gone.remove(&object.key());
                 context.sources.refer(&Target::Instance(object.key()), object.sources());
                 relisted.push(Target::Instance(object.key()));
             }
@@ -155,18 +197,25 @@ where
                     news.push(Target::Instance(object.key()));
                 }
             }
-            Event::Delete(object) => {
-                context.sources.refer(&Target::Instance(object.key()), None);
-                news.extend(context.users.of(&object.key()));
-                if news.is_empty() {
-                    context.instances.forget(&object.key());
-                }
+            Event::Delete(object) => news.extend(without(&object.key(), &context)),
+            Event::InitDone => {
+                gone.drain().for_each(|key| news.extend(without(&key, &context)));
+                news.append(&mut relisted);
             }
-            Event::InitDone => news.append(&mut relisted),
         }
         store.apply_watcher_event(&event);
         news.iter().for_each(|target| context.triggers.look(target));
     }
+}
+
+/// An instance is gone: who used it is to be looked at, and without anybody nothing of it is kept.
+fn without(key: &InstanceKey, context: &Context) -> Vec<Target> {
+    context.sources.refer(&Target::Instance(key.clone()), None);
+    let users = context.users.of(key);
+    if users.is_empty() {
+        context.instances.forget(key);
+    }
+    users
 }
 
 /// A kind of which versions alone are followed.

@@ -114,6 +114,17 @@ impl InstanceJudgement {
         )
     }
 
+    /// What the Secret holds can't be the value: nothing is sent, since the KMS locks an identity after three failures.
+    pub fn not_one_line(method: AuthMethod, value: &SecretValue, name: &str, namespace: &str) -> Self {
+        Self::new(
+            InstanceReason::AuthenticationFailed,
+            format!(
+                "Key {} of Secret {name} in namespace {namespace} holds several lines, control characters, or bytes that are no text. Put the {} there and nothing else ({method}); it is picked up at once. Nothing was sent.",
+                value.key, value.what
+            ),
+        )
+    }
+
     /// The host may not be talked to.
     pub fn host(problem: HostProblem) -> Self {
         match problem {

@@ -20,6 +20,8 @@ pub mod names;
 pub mod ownership;
 pub mod place;
 pub mod plan;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 pub mod schedule;
 pub mod scopes;
 pub mod spec;
@@ -28,4 +30,5 @@ pub mod text;
 pub mod token;
 pub mod trust;
 pub mod verdict;
+pub mod versions;
 pub mod workspaces;

@@ -157,10 +157,12 @@ pub fn origin_of(description: &str) -> Option<Origin> {
 
 /// A description without the marks at its end: ours, and any that a person wrote before it.
 pub fn without_mark(description: &str) -> &str {
-    match split(description) {
-        (text, Some(_)) => without_mark(text),
-        (text, None) => text,
+    // A loop: there may be so many that a call for each would leave no stack.
+    let mut rest = split(description);
+    while rest.1.is_some() {
+        rest = split(rest.0);
     }
+    rest.0
 }
 
 /// Text and mark of a description.
@@ -247,6 +249,12 @@ mod tests {
         }
         let by_hand = format!("Payments {} {}", forged[0], ours.mark(Origin::Created));
         assert_eq!(without_mark(&by_hand), "Payments");
+    }
+
+    #[test]
+    fn any_number_of_marks_comes_off() {
+        let marks = owner("other").mark(Origin::Created).repeat(50_000);
+        assert_eq!(without_mark(&format!("Payments {marks}")), "Payments");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod adoption;
 mod credentials;
 mod deletion;
+mod description;
 mod misplaced;
 mod restraint;
 
@@ -156,12 +157,13 @@ pub enum Intent {
     Updated,
     /// A new token replaced the old one.
     Rotated,
-    /// Somebody had changed the connection in the KMS; which fields, and which state of it that was.
+    /// Somebody had changed the connection in the KMS.
     DriftCorrected {
-        /// Names of fields.
+        /// Names of the fields that are put back.
         fields: String,
-        /// When the KMS says that it was changed.
-        version: String,
+        /// What tells this time from others, whatever our own writes do meanwhile: what was on record then of the
+        /// credentials, or else the fields and when the KMS says that they were changed.
+        since: String,
     },
     /// The connection that was deleted by hand is back.
     Recreated,
@@ -375,15 +377,24 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
     // The mark of an earlier owner id is replaced: our own change, nobody's drift.
     let marked_anew = ownership::bears_previous_mark(&connection.description, wanted.owner);
     let name = (connection.name != spec.name).then(|| spec.name.clone());
-    let description = (text::trim(&connection.description) != described).then_some(described);
+    let description = (text::trim(&connection.description) != described).then(|| described.clone());
     let need = credentials::need(wanted, connection);
     let push = token.push(spec);
     let credentials = need.filter(|_| push == Push::Allowed);
 
     // What differs from the spec although neither the spec nor the Secret changed was changed by somebody else.
     let renamed = recorded.is_some_and(|recorded| recorded.name != spec.name);
-    let version = connection.updated_at.clone().unwrap_or_default();
-    let drift = |fields: &str| Intent::DriftCorrected { fields: fields.to_owned(), version: version.clone() };
+    let redescribed = description::is_another_on_record(wanted, origin, &described);
+    let drift = |fields: &str| {
+        let changed = connection.updated_at.as_deref().unwrap_or_default();
+        Intent::DriftCorrected { fields: fields.to_owned(), since: format!("{changed} {fields}") }
+    };
+    // After a write of credentials the KMS tells another time and another hash; the hash on record stays until the
+    // status is written.
+    let drift_of_credentials = |fields: &str| {
+        let since = recorded.and_then(|recorded| recorded.credentials_hash.clone()).unwrap_or_default();
+        Intent::DriftCorrected { fields: fields.to_owned(), since }
+    };
     let told_of_description = match description {
         Some(_) if marked_anew => Some(Intent::Updated),
         Some(_) if recorded.is_none() => None,
@@ -399,13 +410,13 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
         Need::NotRecorded => Intent::Created,
         Need::NewToken => Intent::Rotated,
         Need::NewEmail => Intent::Updated,
-        Need::Drift => drift("credentials"),
+        Need::Drift => drift_of_credentials("credentials"),
     });
     // What somebody seems to have changed may be what our own write did; of that is told what was meant then.
     let told_of_credentials = told_of_credentials.filter(|_| need != Some(Need::Drift) || wanted.lost.is_empty());
     let told = match (told_of_description, told_of_credentials) {
         (Some(Intent::DriftCorrected { .. }), Some(Intent::DriftCorrected { .. })) => {
-            vec![drift("description, credentials")]
+            vec![drift_of_credentials("description, credentials")]
         }
         (Some(one), Some(other)) if one == other => vec![one],
         (one, other) => one.into_iter().chain(other).collect(),
@@ -422,13 +433,16 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
     };
     let new = |tells: Vec<Intent>| tells.into_iter().filter(|intent| !wanted.lost.contains(intent)).collect();
     let mut stages: Vec<_> = finalizer(wanted).into_iter().collect();
+    let description_is_there = description.is_none();
     if description.is_some() || credentials.is_some() {
         stages.push(Stage { step: update(None, description, credentials.is_some()), tells: new(told) });
     }
     // A name of its own request: one that is taken must not keep a new token out.
     let mut tells = wanted.lost.to_vec();
-    // The rename took effect, though its answer was lost.
-    if name.is_none() && renamed && !tells.contains(&Intent::Updated) {
+    // It took effect, and nobody was told. What was put back is told as that.
+    let put_back = tells.iter().any(|lost| matches!(lost, Intent::DriftCorrected { fields, .. } if fields == "name"));
+    let took_effect = (name.is_none() && renamed && !put_back) || (description_is_there && redescribed);
+    if took_effect && !tells.contains(&Intent::Updated) {
         tells.push(Intent::Updated);
     }
     if name.is_some() {

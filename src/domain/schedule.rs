@@ -62,6 +62,8 @@ pub struct Situation {
     pub secret_changed: bool,
     /// Access to the KMS is another than the status tells of.
     pub access_changed: bool,
+    /// `status.lastVerifiedTime`.
+    pub last_verified: Option<Timestamp>,
     /// `status.nextVerificationTime`; none while an outage lasts.
     pub next_verification: Option<Timestamp>,
     /// When the next attempt in an outage is allowed, if this process had one.
@@ -74,6 +76,8 @@ pub struct Situation {
 pub fn due(situation: &Situation) -> Option<Due> {
     let observed = situation.observed_generation.filter(|generation| *generation != crate::api::UNPROCESSED);
     let passed = |at: Timestamp| at <= situation.now;
+    // Somebody has set the clock back: what was planned by it would come as much too late.
+    let set_back = situation.last_verified.is_some_and(|at| at > later(situation.now, CLOCKS_DIFFER));
     match (observed, situation.retry_at, situation.next_verification) {
         (None, retry_at, _) if retry_at.is_none_or(passed) => Some(Due::FirstPass),
         (Some(observed), ..) if Some(observed) != situation.generation => Some(Due::SpecChanged),
@@ -82,9 +86,16 @@ pub fn due(situation: &Situation) -> Option<Due> {
         _ if situation.access_changed => Some(Due::AccessChanged),
         (_, Some(retry_at), None) if passed(retry_at) => Some(Due::Retry),
         (_, None, None) => Some(Due::Retry),
-        (_, _, Some(at)) if passed(at) => Some(Due::Interval),
+        (_, _, Some(at)) if passed(at) || set_back => Some(Due::Interval),
         _ => None,
     }
+}
+
+/// How much the clocks of two replicas may differ.
+const CLOCKS_DIFFER: Span = Span::from_secs(60);
+
+fn later(at: Timestamp, span: Span) -> Timestamp {
+    at.checked_add(span.signed()).unwrap_or(Timestamp::MAX)
 }
 
 /// When all is verified again that was verified then: after the interval, and up to a tenth of it later. The share is
@@ -165,6 +176,7 @@ mod tests {
         requested: false,
         secret_changed: false,
         access_changed: false,
+        last_verified: None,
         next_verification: Some(Timestamp::MAX),
         retry_at: None,
         now: Timestamp::UNIX_EPOCH,
@@ -182,6 +194,9 @@ mod tests {
             (Situation { access_changed: true, ..QUIET }, Some(Due::AccessChanged)),
             (Situation { next_verification: Some(at(5)), now: at(4), ..QUIET }, None),
             (Situation { next_verification: Some(at(5)), now: at(5), ..QUIET }, Some(Due::Interval)),
+            (Situation { last_verified: Some(at(60)), ..QUIET }, None),
+            (Situation { last_verified: Some(at(61)), ..QUIET }, Some(Due::Interval)),
+            (Situation { last_verified: Some(at(61)), next_verification: None, retry_at: Some(at(5)), ..QUIET }, None),
             (Situation { next_verification: None, ..QUIET }, Some(Due::Retry)),
             (Situation { next_verification: None, retry_at: Some(at(5)), now: at(4), ..QUIET }, None),
             (Situation { next_verification: None, retry_at: Some(at(5)), now: at(5), ..QUIET }, Some(Due::Retry)),

@@ -7,10 +7,10 @@ use std::{collections::BTreeSet, fmt};
 
 /// Ends the full name of every scope.
 const SUFFIX: &str = ":bitbucket";
-/// Longest scope that is kept; names come from a server's header.
+/// Longest full name of a scope that is kept, in bytes; names come from a server's header.
 const SCOPE_MAX: usize = 100;
-/// Most scopes that are kept of one header.
-const SCOPES_MAX: usize = 200;
+/// Most scopes that are kept of one answer.
+pub const SCOPES_MAX: usize = 200;
 
 /// A scope by its full name, such as `read:user:bitbucket`. Names that nobody knows yet are scopes too.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -32,14 +32,9 @@ impl Scope {
     pub fn parse(name: &str) -> Option<Self> {
         let name = name.trim();
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b':' | b'-' | b'_' | b'.');
-        if name.is_empty() || name.len() > SCOPE_MAX || !name.bytes().all(plain) {
-            return None;
-        }
-        Some(if name.contains(':') && !name.ends_with(SUFFIX) {
-            Self(format!("{name}{SUFFIX}"))
-        } else {
-            Self(name.to_owned())
-        })
+        let suffix = if name.contains(':') && !name.ends_with(SUFFIX) { SUFFIX } else { "" };
+        let short = name.len() + suffix.len() <= SCOPE_MAX;
+        (!name.is_empty() && short && name.bytes().all(plain)).then(|| Self(format!("{name}{suffix}")))
     }
 
     /// The full name.

@@ -40,7 +40,7 @@ pub struct ConnectionSpec {
     pub not_after: Option<String>,
     /// How long before the end to warn, longest first, without repetitions.
     pub warn_before: Vec<Span>,
-    /// Who must act when the token ends.
+    /// Who must act when the token ends, in one line.
     pub contact: Option<String>,
     /// How far the operator goes.
     pub management: Management,
@@ -237,7 +237,7 @@ pub fn validate(object: &str, raw: &BitbucketConnectionSpec) -> Result<Connectio
         on_excess: policy("spec.scopes.onExcess", raw.scopes.on_excess.as_deref(), Policy::Warn)?,
         not_after: raw.expiry.as_ref().and_then(|expiry| expiry.not_after.clone()),
         warn_before: warn_before(raw)?,
-        contact: raw.contact.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned),
+        contact: raw.contact.as_deref().map(text::one_line).filter(|text| !text.is_empty()),
         management: management(raw)?,
         interval: interval(raw)?,
     })

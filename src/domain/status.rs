@@ -377,9 +377,9 @@ fn intents(pass: &Pass<'_>, status: &BitbucketConnectionStatus) -> Vec<Announcem
                 "Bitbucket accepted the new token, and it replaced the old one in the connection {name}. The old one can be revoked now."
             ),
         ),
-        Intent::DriftCorrected { fields, version } => Announcement::new(
+        Intent::DriftCorrected { fields, since } => Announcement::new(
             EventReason::DriftCorrected,
-            format!("{id} {version} {fields}"),
+            format!("{id} {since}"),
             format!("Somebody had changed the connection {name} in the KMS; put back: {fields}."),
         ),
         Intent::Recreated => Announcement::new(

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use base64::{Engine, alphabet, engine::GeneralPurpose, engine::general_purpose::NO_PAD};
 
+use crate::domain::text::one_line;
+
 /// What stands where something was taken out.
 const MASK: &str = "***";
 /// Longest text of a server that is repeated, in characters.
@@ -74,12 +76,13 @@ fn encodes(word: &str, secrets: &[&[u8]]) -> bool {
     }
     plain.split(|&b| !is_base64(b)).any(|run| {
         let run: Vec<u8> = run.iter().filter(|&&b| b != b'=').map(|&b| standard(b)).collect();
-        // The run may begin before the encoded text does, so each of four beginnings is tried; a length that no text
-        // has, one more than a multiple of four, loses its last character.
-        (0..4.min(run.len())).any(|start| {
-            let run = &run[start..];
-            let len = if run.len() % 4 == 1 { run.len() - 1 } else { run.len() };
-            BASE64.decode(&run[..len]).is_ok_and(|bytes| holds(&bytes))
+        // The run may begin anywhere in a group of four characters, so those that the group lacks are made up; a length
+        // that no text has, one more than a multiple of four, loses its last character.
+        (0..4).any(|lacking| {
+            let mut group = vec![b'A'; lacking];
+            group.extend(&run);
+            let len = if group.len() % 4 == 1 { group.len() - 1 } else { group.len() };
+            BASE64.decode(&group[..len]).is_ok_and(|bytes| holds(&bytes))
         })
     })
 }
@@ -126,18 +129,6 @@ fn is_readable(run: &str) -> bool {
         .all(|part| part.len() < SLUG_PART_MAX && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
 }
 
-/// Without control characters; those that are white space become a space.
-fn one_line(text: &str) -> String {
-    let kept = text.chars().filter_map(|c| match c {
-        c if c.is_whitespace() => Some(' '),
-        // Marks of direction and of no width can make a text look like another.
-        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => None,
-        c if c.is_control() => None,
-        c => Some(c),
-    });
-    kept.collect::<String>().trim().to_owned()
-}
-
 fn cut(text: &str, max: usize) -> String {
     match text.char_indices().nth(max) {
         None => text.to_owned(),
@@ -166,6 +157,9 @@ mod tests {
             (format!("got {url_safe}, sorry"), "got ***, sorry"),
             (format!("got {}", STANDARD.encode(TOKEN)), "got ***"),
             (format!("got zz{}", STANDARD.encode(TOKEN)), "got ***"),
+            // Cut right before the secret, in the middle of a group.
+            (format!("got {}", &STANDARD.encode(format!("a{TOKEN}"))[1..]), "got ***"),
+            (format!("got {}", &STANDARD.encode(format!("ab{TOKEN}"))[2..]), "got ***"),
             (format!("got {}", STANDARD.encode(TOKEN).replace('=', "%3D")), "got ***"),
             ("token=s3cr3t%2Btok%2Fen%3D&x=1".to_owned(), "***"),
             ("token=s3cr3t%2btok%2fen%3d".to_owned(), "***"),

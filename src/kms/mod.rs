@@ -6,6 +6,8 @@
 mod error;
 mod list;
 mod login;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod session;
 #[cfg(test)]
 mod tests;

@@ -6,21 +6,23 @@
 //! What is read is the standard environment of OpenTelemetry, `OTEL_EXPORTER_OTLP_ENDPOINT` above all. Spans leave by OTLP
 //! over HTTP with protobuf.
 
+mod sender;
+
 use std::{
     env,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
-use async_trait::async_trait;
 use opentelemetry::{KeyValue, trace::TraceContextExt, trace::TracerProvider};
-use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{SpanExporter, WithHttpConfig};
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use tokio::runtime::Handle;
 use tracing::{Metadata, Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
+
+use self::sender::{BadTls, Sender};
 
 /// Target of the spans that are there for traces alone. The log doesn't show them: there the pass is enough.
 pub const STEPS: &str = "bitbucket_connection_operator::steps";
@@ -37,12 +39,8 @@ const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORT
 const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
 /// The only protocol that is spoken.
 const PROTOCOL: &str = "http/protobuf";
-/// How long the collector may take for a batch.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the last batch may take once the process is to end.
 const FAREWELL: Duration = Duration::from_secs(3);
-/// Longest answer of a collector that is read, in bytes.
-const ANSWER_MAX: usize = 64 * 1024;
 
 /// Why traces can't be exported.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +55,9 @@ pub enum Error {
         /// What it says.
         value: String,
     },
+    /// No TLS as the environment wants it.
+    #[error(transparent)]
+    Tls(#[from] BadTls),
     /// The exporter takes the environment for wrong.
     #[error(
         "traces can't be exported ({0}): set OTEL_EXPORTER_OTLP_ENDPOINT to the URL of a collector, such as http://collector.example.com:4318, or leave it out for no traces"
@@ -75,16 +76,9 @@ impl Traces {
             return Ok(None);
         }
         protocol(variable)?;
-        let failed = |error: &dyn std::fmt::Display| Error::Exporter(error.to_string());
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .timeout(TIMEOUT)
-            .build()
-            .map_err(|error| failed(&error))?;
-        let sender = Sender { client, runtime: runtime.clone(), failing: AtomicBool::new(false) };
+        let sender = Sender::new(variable, runtime)?;
         let exporter = SpanExporter::builder().with_http().with_http_client(sender).build();
-        let exporter = exporter.map_err(|error| failed(&error))?;
+        let exporter = exporter.map_err(|error| Error::Exporter(error.to_string()))?;
         let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource()).build();
         ON.store(true, Ordering::Relaxed);
         Ok(Some(Self(provider)))
@@ -172,89 +166,6 @@ fn resource() -> Resource {
         || variable("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|all| all.contains("service.name="));
     let builder = Resource::builder().with_attribute(version);
     if named { builder.build() } else { builder.with_service_name(SERVICE).build() }
-}
-
-/// Sends a batch. The exporter has a thread of its own, without a runtime; the client needs one.
-#[derive(Debug)]
-struct Sender {
-    client: reqwest::Client,
-    runtime: Handle,
-    /// Whether it was told that batches fail. Once is enough.
-    failing: AtomicBool,
-}
-
-/// Why a batch was not sent, in words that hold no address: it could have a password in it.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-enum NotSent {
-    #[error("no connection to the collector")]
-    Connect,
-    #[error("no answer of the collector in time")]
-    Timeout,
-    #[error("the connection to the collector broke off")]
-    BrokenOff,
-    #[error("the operator is ending")]
-    Ending,
-    #[error("the collector answers {0}")]
-    Refused(u16),
-}
-
-impl From<reqwest::Error> for NotSent {
-    fn from(error: reqwest::Error) -> Self {
-        if error.is_connect() {
-            Self::Connect
-        } else if error.is_timeout() {
-            Self::Timeout
-        } else {
-            Self::BrokenOff
-        }
-    }
-}
-
-#[async_trait]
-impl HttpClient for Sender {
-    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let (client, request) = (self.client.clone(), reqwest::Request::try_from(request)?);
-        let sent = self.runtime.spawn(async move { answer(client.execute(request).await?).await });
-        let answer = sent.await.unwrap_or(Err(NotSent::Ending));
-        self.tell(match &answer {
-            Ok(answer) if !answer.status().is_success() => Some(NotSent::Refused(answer.status().as_u16())),
-            Ok(_) => None,
-            Err(failure) => Some(*failure),
-        });
-        Ok(answer?)
-    }
-}
-
-impl Sender {
-    /// Tells when it begins to fail, and when that is over; the library would repeat itself with each batch.
-    fn tell(&self, failure: Option<NotSent>) {
-        if self.failing.swap(failure.is_some(), Ordering::Relaxed) == failure.is_some() {
-            return;
-        }
-        match failure {
-            Some(reason) => tracing::warn!(
-                %reason,
-                "traces are not exported; everything else goes on. See whether OTEL_EXPORTER_OTLP_ENDPOINT is the \
-                 collector's URL for OTLP over HTTP, and whether a network policy keeps the operator from it"
-            ),
-            None => tracing::info!("traces are exported again"),
-        }
-    }
-}
-
-async fn answer(mut response: reqwest::Response) -> Result<Response<Bytes>, NotSent> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        let room = ANSWER_MAX.saturating_sub(body.len());
-        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if chunk.len() > room {
-            break;
-        }
-    }
-    let mut whole = Response::new(Bytes::from(body));
-    *whole.status_mut() = response.status();
-    *whole.headers_mut() = std::mem::take(response.headers_mut());
-    Ok(whole)
 }
 
 #[cfg(test)]

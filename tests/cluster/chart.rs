@@ -2,6 +2,7 @@
 //! operator runs under them.
 
 mod environment;
+mod first_day;
 mod flags;
 mod generated;
 mod manifests;
@@ -9,3 +10,4 @@ mod people;
 mod release;
 mod render;
 mod rights;
+mod values;

@@ -189,6 +189,36 @@ async fn what_a_leader_began_is_done_before_another_leads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_ends_before_its_work_is_done_keeps_others_from_leading() {
+    let two = Two::start(SHORT).await;
+    let updates = Match::op(Operation::Update);
+    two.world.kms.fail_when(updates.clone(), Fault::Hold);
+    two.world.issue(EMAIL, NEXT_TOKEN);
+    two.world.secret(SECRET, EMAIL, NEXT_TOKEN).await;
+    two.world.kms.seen(&updates, 1).await;
+    let before = two.leases().get(&two.lease).await.expect("a Lease");
+    // It waits for longer than its lease, renewing that, and then for nothing more.
+    assert_eq!(two.world.operator.terminate().await.code(), Some(0));
+    two.world.operator.says(&["some reconciles were not done in time"]).await;
+    let after = two.leases().get(&two.lease).await.expect("a Lease");
+    assert_eq!(holder(&after), holder(&before), "what was sent may still be carried out");
+    two.world.operator.says(&["the Lease is not let go", &two.lease]).await;
+    assert_eq!(two.world.row("payments").api_token, TOKEN);
+    assert_eq!(two.world.kms.matching(&updates).len(), 1, "nobody else writes meanwhile");
+
+    two.world.kms.heal();
+    two.world.kms.answered(&updates, 1).await;
+    two.second.says(&["leading", &two.lease]).await;
+    two.world.until_event("payments", "CredentialsRotated").await;
+    two.world.ready("payments").await;
+    assert_eq!(two.world.row("payments").api_token, NEXT_TOKEN);
+    assert_eq!(two.world.kms.connections().len(), 1);
+    assert_eq!(two.world.count_events("payments", "CredentialsRotated").await, 1);
+    // The answer was lost, so what was to be written is written once more, and not more often.
+    assert_eq!(two.world.kms.matching(&updates).len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_was_stopped_for_longer_than_its_lease_writes_nothing_more() {
     let two = Two::start(SHORT).await;
     // It is stopped while it waits for Bitbucket, with a write to the KMS as its next step.
@@ -303,14 +333,45 @@ async fn an_api_server_that_restarts_changes_no_leader_and_events_tell_of_each()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_server_that_stays_away_ends_the_leader_and_later_one_leads_again() {
+    stays_away(controlplane::Program::ApiServer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_without_its_store_ends_the_leader_and_later_one_leads_again() {
+    stays_away(controlplane::Program::Etcd).await;
+}
+
+async fn stays_away(program: controlplane::Program) {
     let two = Two::start_apart(SHORT).await;
     let plane = &two.world.plane().control_plane;
-    plane.kill_program(controlplane::Program::ApiServer).await.expect("an API server that can be killed");
+    plane.kill_program(program).await.expect("a program that can be killed");
     assert_eq!(two.world.operator.ended().await.code(), Some(1));
     two.world.operator.says(&["error:", "could not be renewed within 5s"]).await;
     assert_eq!(two.second.get("health", "/livez").await.map(|(status, _)| status), Some(200));
-    plane.start_program(controlplane::Program::ApiServer).await.expect("an API server that comes back");
+    plane.start_program(program).await.expect("a program that comes back");
     two.second_takes_over().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_loses_its_right_to_the_lease_ends_and_leads_again_once_it_has_it() {
+    let two = Two::start(SHORT).await;
+    two.second.kill().await;
+    let right = rights::each(two.world.home(), Some(two.world.namespace()));
+    let right = right.iter().find(|right| (right.verb.as_str(), right.resource.as_str()) == ("update", "leases"));
+    let right = right.expect("a right that the operator has");
+    rights::apply(two.world.client(), right.without.clone()).await;
+    two.world.operator.says(&["the Lease was not renewed; it is tried again", "forbidden"]).await;
+    assert_eq!(two.world.operator.ended().await.code(), Some(1));
+    let said = two.world.operator.says(&["error:", "could not be renewed within 5s", "forbidden"]).await;
+    assert!(said.contains("whether the ServiceAccount may get, create and update Leases"), "{said}");
+
+    // As Kubernetes does with a container that ended. It can look at the Lease, and not take it.
+    two.world.operator.spawn();
+    two.world.operator.says(&["the Lease can't be used", "forbidden", "create and update Leases"]).await;
+    rights::apply(two.world.client(), right.role.clone()).await;
+    two.rotate().await;
+    two.world.operator.until_ready().await;
+    assert_eq!(leads(&metrics(&two.world.operator).await), Some(1.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

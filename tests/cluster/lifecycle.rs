@@ -39,7 +39,7 @@ async fn a_connection_is_created_once_and_its_status_tells_all() {
     assert_eq!(
         status["connection"],
         json!({
-            "id": row.id, "name": "payments", "projectId": PROJECT, "orgId": sim::ORG_ID, "origin": "Created",
+            "id": row.id, "name": "payments", "description": row.description, "projectId": PROJECT, "orgId": sim::ORG_ID, "origin": "Created",
             "kmsRef": "KmsInstance/kms", "host": host, "credentialsHash": row.credentials_hash,
             "tokenFingerprint": status["token"]["fingerprint"],
         })

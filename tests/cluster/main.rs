@@ -4,6 +4,7 @@
 //! thing that users can rely on. The control plane is found or built by itself: see `controlplane`.
 
 mod adoption;
+mod api_server;
 mod attacks;
 mod chart;
 mod crash;
@@ -15,6 +16,7 @@ mod expiry;
 mod grants;
 mod harness;
 mod held;
+mod histories;
 mod identities;
 mod image;
 mod instance_changes;
@@ -25,6 +27,7 @@ mod leadership;
 mod lifecycle;
 mod limits;
 mod memory_api;
+mod misuse;
 mod modes;
 mod moves;
 mod observability;
@@ -37,6 +40,7 @@ mod scale;
 mod schema;
 mod scopes;
 mod silence;
+mod sockets;
 mod story;
 mod teardown;
 mod tls;

@@ -1,5 +1,8 @@
 //! Whom an instance trusts: CAs of its own, certificates that are no good, and what becomes of them.
 
+mod bitbucket;
+mod silent;
+
 use bitbucket_connection_operator::api::{ClusterKmsInstance, KmsInstance};
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
@@ -137,6 +140,7 @@ async fn a_certificate_that_is_not_trusted_is_refused_before_the_first_byte() {
     let table = [
         ("unknown", Authority::new("an unknown CA").issue()),
         ("expired", authority.issue_expired()),
+        ("not-yet-valid", authority.issue_for_later()),
         ("another-name", authority.issue_for("kms.example.com")),
     ];
     let mut servers = Vec::new();

@@ -1,6 +1,9 @@
 //! Traces: what a collector gets to see of a reconcile.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use axum::{Router, body::Bytes, http::HeaderMap, routing::post};
 use k8s_openapi::api::rbac::v1::RoleBinding;
@@ -10,7 +13,7 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 use serde_json::{Value, json};
-use sim::{Fault, Match, Operation};
+use sim::{Authority, Fault, Match, Operation, Terminator};
 use tokio::net::TcpListener;
 
 use crate::harness::{CLIENT_SECRET, EMAIL, SECRET, TOKEN, World, gives_away, rights};
@@ -22,14 +25,26 @@ struct Collector(Arc<Mutex<Vec<(HeaderMap, Bytes)>>>);
 impl Collector {
     /// One that listens, and its URL.
     async fn start() -> (Self, String) {
+        let (collector, address) = Self::listen().await;
+        (collector, format!("http://{address}"))
+    }
+
+    /// One behind TLS, with a certificate of this CA, and what ends TLS for as long as it is kept.
+    async fn start_tls(authority: &Authority) -> (Self, Terminator) {
+        let (collector, address) = Self::listen().await;
+        let front = Terminator::start(address, authority.issue()).await.expect("a free port");
+        (collector, front)
+    }
+
+    async fn listen() -> (Self, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let address = listener.local_addr().expect("bound");
         let collector = Self::default();
         let kept = collector.clone();
         let keep = async move |headers: HeaderMap, body: Bytes| kept.keep(headers, body);
         let router = Router::new().route("/v1/traces", post(keep));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        (collector, url)
+        (collector, address)
     }
 
     fn keep(&self, headers: HeaderMap, body: Bytes) {
@@ -146,6 +161,49 @@ async fn a_pass_that_breaks_off_is_a_trace_of_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_collector_behind_tls_is_trusted_by_the_ca_that_is_named() {
+    let world = World::builder().without_operator().start().await;
+    let (authority, another) = (Authority::new("a CA"), Authority::new("another CA"));
+    let files = world.plane().control_plane.dir().join(world.namespace());
+    std::fs::create_dir_all(&files).expect("a folder");
+    let file = |name: &str, pem: String| {
+        let path = files.join(name);
+        std::fs::write(&path, pem).expect("a file");
+        path.to_str().expect("a path of plain characters").to_owned()
+    };
+    let ours = file("ours.pem", format!("# Theirs, and ours\n{}{}", another.pem(), authority.pem()));
+    let theirs = file("theirs.pem", another.pem().to_owned());
+    let (named, apart) = ("OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE");
+    let table = [
+        (vec![(named, &ours)], true),
+        (vec![(named, &theirs), (apart, &ours)], true),
+        (vec![("SSL_CERT_FILE", &ours)], true),
+        (vec![], false),
+        (vec![(named, &theirs), ("SSL_CERT_FILE", &ours)], false),
+    ];
+    world.secret(SECRET, EMAIL, TOKEN).await;
+    world.instance().await;
+    for (row, (variables, trusted)) in table.iter().enumerate() {
+        let (collector, front) = Collector::start_tls(&authority).await;
+        let url = front.origin();
+        let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let endpoint = [("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()), ("OTEL_BSP_SCHEDULE_DELAY", "50")];
+        let operator = world.replica_with(&[&endpoint[..], &variables].concat());
+        operator.start().await;
+        let name = format!("payments-{row}");
+        world.connection(&name).apply().await;
+        world.ready(&name).await;
+        if !trusted {
+            let told = operator.says(&["traces are not exported", "the certificate of the collector"]).await;
+            assert!(told.contains(named) && told.contains("everything else goes on"), "{told}");
+        }
+        assert_eq!(operator.terminate().await.code(), Some(0));
+        assert_eq!(collector.got().is_empty(), !trusted, "{variables:?}\n{}", operator.tail());
+        assert_eq!(collector.spans().iter().any(|span| span.name == "reconcile"), *trusted, "{variables:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_away_is_in_nobodys_way() {
     // Nobody listens on port 1.
     let endpoint = "http://reporter:canary-of-the-collector@127.0.0.1:1";
@@ -166,9 +224,15 @@ async fn a_collector_that_is_away_is_in_nobodys_way() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_environment_that_cannot_be_followed_is_refused_at_the_start() {
     let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
+    let certificate = |path| vec![endpoint, ("OTEL_EXPORTER_OTLP_CERTIFICATE", path)];
+    let no_pem = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let client_key = ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/etc/otel/tls.key");
     let table = [
         (vec![endpoint, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")], "OTEL_EXPORTER_OTLP_PROTOCOL=\"grpc\"", "4318"),
         (vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "no url")], "OTEL_EXPORTER_OTLP_ENDPOINT", "such as http://"),
+        (certificate("/nowhere/ca.crt"), "OTEL_EXPORTER_OTLP_CERTIFICATE=\"/nowhere/ca.crt\" can't be read", "mount"),
+        (certificate(no_pem), "is no PEM bundle of CA certificates", "BEGIN CERTIFICATE"),
+        (vec![endpoint, client_key], "OTEL_EXPORTER_OTLP_CLIENT_KEY is set", "leave it out"),
     ];
     for (environment, what, next) in table {
         let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_bitbucket-connection-operator"))

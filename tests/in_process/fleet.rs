@@ -24,7 +24,8 @@ pub struct Fleet {
     pub interval: &'static str,
 }
 
-fn object<K: DeserializeOwned>(value: Value) -> K {
+/// An object from its manifest.
+pub fn object<K: DeserializeOwned>(value: Value) -> K {
     serde_json::from_value(value).expect("an object")
 }
 
@@ -32,7 +33,8 @@ fn project(number: usize) -> String {
     uuid::Uuid::from_u128(1 + number as u128).to_string()
 }
 
-fn secret(namespace: &str, name: &str, data: &[(&str, &str)]) -> Secret {
+/// A Secret with these keys and texts.
+pub fn secret(namespace: &str, name: &str, data: &[(&str, &str)]) -> Secret {
     let bytes = |(key, value): &(&str, &str)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec()));
     Secret {
         data: Some(data.iter().map(bytes).collect()),

@@ -3,7 +3,14 @@
 
 mod crashes;
 mod day;
+mod ends;
+mod faults;
 mod fleet;
+mod hands;
+mod histories;
 mod pace;
 mod process;
+mod scenes;
+mod stage;
+mod stale;
 mod world;

@@ -9,6 +9,7 @@ use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bitbucket_connection_operator::http::{Failure, Transport};
@@ -74,6 +75,8 @@ pub struct Process(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     ended: watch::Sender<bool>,
+    /// Rings at each effect.
+    bell: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -81,12 +84,40 @@ struct State {
     effects: Vec<Effect>,
     /// At which effect, counted from the start of the process.
     ends_at: Option<(usize, Point)>,
+    /// What happens at one of its effects of one kind, and how many of those come before.
+    turn: Option<(Effect, usize, Turn)>,
+}
+
+/// What happens at an effect.
+enum Turn {
+    /// The process ends there.
+    End(Point),
+    /// This is done right before it.
+    Do(Box<dyn FnOnce() + Send>),
+}
+
+impl State {
+    /// Where in this effect it ends, if it does.
+    fn cut(&mut self, number: usize, effect: &Effect) -> Option<Point> {
+        let meant = self.turn.take_if(|(meant, before, _)| meant == effect && *before == 0);
+        match (meant, &mut self.turn) {
+            (Some((_, _, Turn::End(point))), _) => return Some(point),
+            (Some((_, _, Turn::Do(what))), _) => what(),
+            (None, Some((meant, before, _))) if meant == effect => *before -= 1,
+            (None, _) => {}
+        }
+        self.ends_at.and_then(|(at, point)| (at == number).then_some(point))
+    }
 }
 
 impl Process {
     /// One that lives until it is told otherwise.
     pub fn new() -> Self {
-        Self(Arc::new(Shared { state: Mutex::default(), ended: watch::Sender::new(false) }))
+        Self(Arc::new(Shared {
+            state: Mutex::default(),
+            ended: watch::Sender::new(false),
+            bell: watch::Sender::new(()),
+        }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -99,9 +130,38 @@ impl Process {
     }
 
     /// Ends at the `number`th of its effects, counted from 0 and from now on.
+    #[allow(dead_code, reason = "a word for tests to come")]
     pub fn end_at(&self, number: usize, point: Point) {
         let mut state = self.state();
         state.ends_at = Some((state.effects.len() + number, point));
+    }
+
+    /// Ends at such an effect, after as many of the same kind as are `before` it, counted from now on. So it is found
+    /// again where things that go on at once come in another order.
+    pub fn end_in(&self, effect: &Effect, before: usize, point: Point) {
+        self.state().turn = Some((effect.clone(), before, Turn::End(point)));
+    }
+
+    /// The same, where something happens right before it.
+    pub fn do_before(&self, effect: &Effect, before: usize, what: impl FnOnce() + Send + 'static) {
+        self.state().turn = Some((effect.clone(), before, Turn::Do(Box::new(what))));
+    }
+
+    /// Whether what was to happen at an effect is still to come.
+    pub fn awaits_effect(&self) -> bool {
+        self.state().turn.is_some()
+    }
+
+    /// Waits until it has had no effect for so long.
+    pub async fn quiet(&self, long: Duration) {
+        let mut bell = self.0.bell.subscribe();
+        // The sender is ours: it can't be gone.
+        while matches!(tokio::time::timeout(long, bell.changed()).await, Ok(Ok(()))) {}
+    }
+
+    /// Ends at none of them.
+    pub fn go_on(&self) {
+        self.state().ends_at = None;
     }
 
     /// Ends now.
@@ -126,8 +186,10 @@ impl Process {
         let cut = effect.and_then(|effect| {
             let mut state = self.state();
             let number = state.effects.len();
+            let cut = state.cut(number, &effect);
             state.effects.push(effect);
-            state.ends_at.and_then(|(at, point)| (at == number).then_some(point))
+            self.0.bell.send_replace(());
+            cut
         });
         if cut == Some(Point::Before) {
             self.end();

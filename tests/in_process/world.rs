@@ -7,7 +7,7 @@
 use std::{
     num::{NonZeroU16, NonZeroU32},
     sync::{
-        Arc,
+        Arc, LazyLock, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -17,13 +17,14 @@ use bitbucket_connection_operator::{
     controller::{Clock, Operator, Options, Outside},
     domain::{host::AllowedHosts, ownership::OwnerId},
     http::{self, Failure, Transport},
-    telemetry::health::Readiness,
+    telemetry::{health::Readiness, metrics::Metrics},
 };
-use futures::{FutureExt, future::BoxFuture};
+use futures::{FutureExt, StreamExt, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp};
 use memory_api::MemoryApi;
-use sim::{Bitbucket, Caller, Kms};
+use sim::{Bitbucket, Caller, Closed, Connection, Kms, Operation};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use url::Host;
 
 use crate::process::Process;
 
@@ -32,8 +33,24 @@ pub const BITBUCKET: &str = "https://bitbucket.test/2.0";
 /// Where the stand-ins are.
 pub const KMS: &str = "https://kms.test";
 
+/// Another name of the same KMS.
+pub const KMS_TOO: &str = "https://kms-too.test";
+/// Where another KMS is.
+pub const OTHER_KMS: &str = "https://other-kms.test";
+/// By which the operator marks what is its own.
+pub const OWNER_ID: &str = "cluster";
+
+/// The operator is quiet once nothing had an effect for so long: longer than the longest wait before another attempt
+/// (five minutes, and a fifth), shorter than an interval.
+const QUIET: Duration = Duration::from_secs(7 * 60);
+/// What isn't quiet after this waits for what somebody does next.
+const RESTLESS: Duration = Duration::from_secs(20 * 60);
+
 /// How long a request takes, there and back.
 const LATENCY: Duration = Duration::from_millis(50);
+
+/// No request goes through it, and to read the system's CAs takes longer than many a run.
+static HTTP: LazyLock<http::Client> = LazyLock::new(|| http::client().expect("TLS"));
 
 /// Everything around the operator.
 pub struct World {
@@ -43,16 +60,31 @@ pub struct World {
     pub bitbucket: Bitbucket,
     /// The KMS.
     pub kms: Kms,
+    /// Another KMS, empty until somebody fills it.
+    pub other: Kms,
     /// Of the operator's `run`.
     pub options: Options,
     clock: Clock,
     /// How far the clocks of all were turned, in seconds.
     turned: Arc<AtomicI64>,
     running: Option<Running>,
+    /// A process that ends is not followed by another.
+    pub stays_down: bool,
+    /// Sees each write to a KMS.
+    witness: Arc<OnceLock<Witness>>,
+    /// Sees each request to the services when it arrives there.
+    pub inspect: Option<Inspect>,
 }
+
+/// What is told the connections before and after a write to a KMS.
+type Witness = Box<dyn Fn(&[Connection], &[Connection]) + Send + Sync>;
+
+/// What sees a request before it is carried out.
+pub type Inspect = Arc<dyn Fn(&reqwest::Request) + Send + Sync>;
 
 struct Running {
     process: Process,
+    metrics: Arc<Metrics>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -69,8 +101,8 @@ impl World {
         });
         api.let_watches_last();
         let bitbucket = Bitbucket::new();
-        let kms = Kms::new(&bitbucket);
-        for front in [&*bitbucket, &*kms] {
+        let (kms, other) = (Kms::new(&bitbucket), Kms::new(&bitbucket));
+        for front in [&*bitbucket, &*kms, &*other] {
             let clock = Arc::clone(&clock);
             front.set_clock(move || clock());
         }
@@ -78,10 +110,13 @@ impl World {
         let options = Options {
             namespaces: Vec::new(),
             concurrency: NonZeroU16::new(16).expect("not 0"),
-            owner_id: Some(OwnerId::new("cluster").expect("a good id")),
+            owner_id: Some(OwnerId::new(OWNER_ID).expect("a good id")),
             previous_owner_ids: Vec::new(),
             bitbucket_url: BITBUCKET.parse().expect("a URL"),
-            allowed_hosts: AllowedHosts { names: vec![url::Host::Domain("kms.test".to_owned())], insecure: false },
+            allowed_hosts: AllowedHosts {
+                names: ["kms.test", "kms-too.test", "other-kms.test"].map(|name| Host::Domain(name.to_owned())).into(),
+                insecure: false,
+            },
             kms_reads_per_minute: NonZeroU32::new(50),
             kms_writes_per_minute: NonZeroU32::new(150),
             bitbucket_requests_per_hour: NonZeroU32::new(500),
@@ -89,7 +124,19 @@ impl World {
             metrics_addr: local,
             health_addr: local,
         };
-        Self { api, bitbucket, kms, options, clock, turned, running: None }
+        Self {
+            api,
+            bitbucket,
+            kms,
+            other,
+            options,
+            clock,
+            turned,
+            running: None,
+            stays_down: false,
+            witness: Arc::default(),
+            inspect: None,
+        }
     }
 
     /// Now.
@@ -103,24 +150,51 @@ impl World {
         self.turned.fetch_add(seconds, Ordering::Relaxed);
     }
 
+    /// From now on tells somebody of each write to a KMS: all connections before it and after it.
+    pub fn witness(&self, seen: impl Fn(&[Connection], &[Connection]) + Send + Sync + 'static) {
+        assert!(self.witness.set(Box::new(seen)).is_ok(), "there is one witness");
+    }
+
+    /// The operator's process.
+    pub fn process(&self) -> &Process {
+        self.running().expect("it runs")
+    }
+
     /// Starts the operator, with an empty memory.
     pub fn start(&mut self) -> Process {
         assert!(self.running.is_none(), "it runs");
         let process = Process::new();
-        let wire = Wire { bitbucket: self.bitbucket.clone(), kms: self.kms.clone() };
+        let wire = Wire {
+            bitbucket: self.bitbucket.clone(),
+            kms: self.kms.clone(),
+            other: self.other.clone(),
+            witness: Arc::clone(&self.witness),
+            inspect: self.inspect.clone(),
+        };
         let outside = Outside {
             client: process.client(&self.api),
-            http: http::client().expect("TLS").over(process.transport(wire)),
+            http: HTTP.clone().over(process.transport(wire)),
             clock: Arc::clone(&self.clock),
         };
         let (stop, stopped) = watch::channel(false);
         let (operator, options) = (Operator::new(&self.options), self.options.clone());
+        let metrics = operator.metrics();
         let task = tokio::spawn(async move {
             let readiness = Readiness::waiting("the caches are not filled yet");
             operator.operate(&options, outside, &readiness, stopped).await.expect("it operates");
         });
-        self.running = Some(Running { process: process.clone(), stop, task });
+        self.running = Some(Running { process: process.clone(), metrics, stop, task });
         process
+    }
+
+    /// The process that runs, or has ended by itself.
+    pub fn running(&self) -> Option<&Process> {
+        self.running.as_ref().map(|running| &running.process)
+    }
+
+    /// What the operator tells when its metrics are scraped.
+    pub fn metrics(&self) -> String {
+        self.running.as_ref().map(|running| running.metrics.encode()).unwrap_or_default()
     }
 
     /// Stops the operator as SIGTERM does.
@@ -139,6 +213,41 @@ impl World {
             let ended = task.await;
             assert!(ended.is_ok() || ended.is_err_and(|error| error.is_cancelled()), "no panic");
         }
+    }
+
+    /// Waits until the operator is quiet; where its process ends meanwhile, another is started at once, unless it is to
+    /// stay down. Whether it was quiet.
+    pub async fn settle(&mut self) -> bool {
+        let restless = Instant::now() + RESTLESS;
+        loop {
+            let process = self.process().clone();
+            tokio::select! {
+                biased;
+                () = process.ended(), if self.stays_down => return true,
+                () = process.ended() => self.restart().await,
+                () = process.quiet(QUIET) => return true,
+                () = tokio::time::sleep_until(restless) => return false,
+            }
+        }
+    }
+
+    /// Lets time pass; where the operator's process ends meanwhile, another is started at once, unless it is to stay down.
+    pub async fn pass(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        loop {
+            let process = self.process().clone();
+            tokio::select! {
+                biased;
+                () = process.ended(), if !self.stays_down => self.restart().await,
+                () = tokio::time::sleep_until(until) => return,
+            }
+        }
+    }
+
+    /// Ends the operator as SIGKILL does, and starts it with an empty memory.
+    pub async fn restart(&mut self) {
+        self.kill().await;
+        self.start();
     }
 
     /// Waits until something is so; time goes on meanwhile.
@@ -167,26 +276,57 @@ fn clock(turned: Arc<AtomicI64>) -> Clock {
 struct Wire {
     bitbucket: Bitbucket,
     kms: Kms,
+    other: Kms,
+    witness: Arc<OnceLock<Witness>>,
+    inspect: Option<Inspect>,
+}
+
+impl Wire {
+    /// Carries a request to a KMS, before the eyes of the witness.
+    async fn to_kms(&self, kms: &Kms, request: axum::extract::Request) -> Result<axum::response::Response, Closed> {
+        let is_write = Operation::of(request.method().as_str(), request.uri().path()).is_write();
+        let Some(witness) = self.witness.get().filter(|_| is_write) else { return kms.call(request).await };
+        let before = kms.connections();
+        let answer = kms.call(request).await;
+        witness(&before, &kms.connections());
+        answer
+    }
 }
 
 impl Transport for Wire {
     fn carry(&self, request: reqwest::Request) -> BoxFuture<'_, Result<reqwest::Response, Failure>> {
         async move {
             tokio::time::sleep(LATENCY / 2).await;
+            if let Some(inspect) = &self.inspect {
+                inspect(&request);
+            }
             let host = request.url().host_str().unwrap_or_default().to_owned();
             let request = same(request);
             let answer = match host.as_str() {
                 "bitbucket.test" => self.bitbucket.call(Caller::Operator, request).await,
-                "kms.test" => self.kms.call(request).await,
+                "kms.test" | "kms-too.test" => self.to_kms(&self.kms, request).await,
+                "other-kms.test" => self.to_kms(&self.other, request).await,
                 other => panic!("a request to {other}"),
             };
             tokio::time::sleep(LATENCY / 2).await;
             let (head, body) = answer.map_err(|_| Failure::BrokenOff)?.into_parts();
-            let body = axum::body::to_bytes(body, usize::MAX).await.map_err(|_| Failure::BrokenOff)?;
+            let body = some(body).await.map_err(|_| Failure::BrokenOff)?;
             Ok(reqwest::Response::from(::http::Response::from_parts(head, body)))
         }
         .boxed()
     }
+}
+
+/// A body; of one without end as much as shows that it is too large for anybody.
+async fn some(body: axum::body::Body) -> Result<Vec<u8>, axum::Error> {
+    let (mut chunks, mut some) = (body.into_data_stream(), Vec::new());
+    while let Some(chunk) = chunks.next().await {
+        some.extend_from_slice(&chunk?);
+        if some.len() > http::LIST_MAX {
+            break;
+        }
+    }
+    Ok(some)
 }
 
 /// A request in the words of the stand-ins.

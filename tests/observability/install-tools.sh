@@ -15,7 +15,9 @@ if command -v promtool >/dev/null && command -v prometheus >/dev/null; then
     echo "tools: $(command -v promtool), $(command -v prometheus)"
     exit 0
 fi
-command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || skip "no Debian here, so no package to take them from"
+for tool in apt-get dpkg-deb; do
+    command -v $tool >/dev/null || skip "no Debian here, so no package to take them from"
+done
 mkdir -p "$tools"
 cd "$tools"
 [ "$(id -u)" != 0 ] || apt-get update -qq || skip "apt-get update failed (is there a network?)"

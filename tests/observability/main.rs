@@ -130,6 +130,75 @@ fn every_query_asks_for_metrics_that_there_are() {
     }
 }
 
+/// Units by the ids that Grafana has for them. One that it doesn't know is shown behind the number, as it is.
+const UNITS: [&str; 12] = [
+    "none",
+    "short",
+    "percent",
+    "percentunit",
+    "s",
+    "ms",
+    "dtdurations",
+    "dateTimeAsIso",
+    "bytes",
+    "cps",
+    "ops",
+    "reqps",
+];
+
+/// Each value of this key, wherever it stands.
+fn everywhere<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a Value>) {
+    match value {
+        Value::Object(fields) => {
+            found.extend(fields.get(key));
+            fields.values().for_each(|value| everywhere(value, key, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| everywhere(value, key, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn grafana_takes_the_dashboard_wherever_it_is() {
+    let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).expect("JSON");
+    // An id is that of one Grafana's database; a form for the import, which asks a person, is nothing for a sidecar.
+    for key in ["id", "__inputs", "__requires"] {
+        assert!(dashboard[key].is_null(), "{key} is there");
+    }
+    let uid = text(&dashboard, "/uid");
+    assert!((1..=40).contains(&uid.len()) && uid.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{uid}");
+    // The first in which data sources are objects, and one that Grafana 11 needn't migrate.
+    assert!(dashboard["schemaVersion"].as_u64().is_some_and(|version| (36..=42).contains(&version)));
+
+    let mut sources = Vec::new();
+    everywhere(&dashboard, "datasource", &mut sources);
+    assert!(sources.len() > 30, "they were found");
+    for source in sources {
+        assert_eq!((text(source, "/type"), text(source, "/uid")), ("prometheus", "${datasource}"));
+    }
+    let variable = &list(&dashboard, "/templating/list")[0];
+    let source = (text(variable, "/name"), text(variable, "/type"), text(variable, "/query"));
+    assert_eq!(source, ("datasource", "datasource", "prometheus"));
+
+    let mut units = Vec::new();
+    everywhere(&dashboard, "unit", &mut units);
+    for panel in list(&dashboard, "/panels") {
+        let title = text(panel, "/title");
+        let kind = text(panel, "/type");
+        assert!(["row", "stat", "table", "timeseries"].contains(&kind), "{title} is a {kind}: is it in every Grafana?");
+        let targets = list(panel, "/targets");
+        let ids: BTreeSet<_> = targets.iter().map(|target| text(target, "/refId")).collect();
+        assert!(ids.len() == targets.len() && !ids.contains(""), "{title}: queries share a refId, or have none");
+        for over in list(panel, "/fieldConfig/overrides") {
+            let properties = list(over, "/properties").iter();
+            units.extend(properties.filter(|it| text(it, "/id") == "unit").map(|it| &it["value"]));
+        }
+    }
+    for unit in units {
+        assert!(UNITS.iter().any(|known| *unit == **known), "{unit} is no id of a unit");
+    }
+}
+
 #[test]
 fn the_dashboard_is_whole() {
     let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).expect("JSON");

@@ -128,4 +128,7 @@ subjects:
 {{- if and .Values.instance.create .Values.watchNamespaces (or .Values.instance.spec.grants .Values.instance.spec.namespace) }}
 {{- fail "instance.spec.grants and instance.spec.namespace are for a ClusterKmsInstance, which doesn't serve with watchNamespaces: a KmsInstance serves its own namespace. Leave them out" }}
 {{- end }}
+{{- if and .Values.podMonitor.create .Values.serviceMonitor.create }}
+{{- fail "podMonitor.create and serviceMonitor.create would both have the same metrics read, and sums would count them twice: leave one of them out" }}
+{{- end }}
 {{- end }}

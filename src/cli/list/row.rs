@@ -13,6 +13,8 @@ use crate::{
         duration::Span,
         expiry::{self, ExpirySource},
         spec,
+        // Whoever may write an object may write anything into some of its fields: none of it steers a terminal.
+        text::one_line,
     },
 };
 
@@ -77,7 +79,7 @@ impl Row {
         let ends = token.expires_at.map(|time| time.0);
         let source = token.expiry_source.as_deref().and_then(ExpirySource::parse);
         let thresholds = spec::warn_before(&object.spec).unwrap_or_default();
-        let list = |names: Vec<String>| names.iter().map(|name| printable(name)).collect();
+        let list = |names: Vec<String>| names.iter().map(|name| one_line(name)).collect();
         Self {
             namespace: object.namespace().unwrap_or_default(),
             name: object.name_any(),
@@ -87,16 +89,16 @@ impl Row {
             source: source.map(ExpirySource::as_str),
             urgency: Urgency::of(ends, source, &thresholds, now),
             ready: ready.map_or("Unknown", |ready| ready.status.as_str()).to_owned(),
-            reason: ready.map_or_else(|| "NotSeen".to_owned(), |ready| printable(&ready.reason)),
+            reason: ready.map_or_else(|| "NotSeen".to_owned(), |ready| one_line(&ready.reason)),
             message: ready.map_or_else(
                 || "The operator has not looked at this object yet; does it run, and serve this namespace?".to_owned(),
-                |ready| printable(&ready.message),
+                |ready| one_line(&ready.message),
             ),
-            account: status.account.and_then(|account| account.username).as_deref().map(printable),
-            contact: object.spec.contact.as_deref().map(printable),
+            account: status.account.and_then(|account| account.username).as_deref().map(one_line),
+            contact: object.spec.contact.as_deref().map(one_line),
             secret: object.spec.secret_ref.name.clone(),
-            connection: status.connection.as_ref().map(|connection| printable(&connection.name)),
-            kms: status.connection.map(|connection| printable(&connection.kms_ref)),
+            connection: status.connection.as_ref().map(|connection| one_line(&connection.name)),
+            kms: status.connection.map(|connection| one_line(&connection.kms_ref)),
             missing_scopes: list(scopes.missing),
             excess_scopes: list(scopes.excess),
             thresholds,
@@ -149,17 +151,6 @@ impl Urgency {
             Self::Later
         }
     }
-}
-
-/// A text that can't steer a terminal: whoever may write an object may write anything into some of its fields.
-fn printable(text: &str) -> String {
-    let shown = |c: char| if c.is_control() || is_bidirectional(c) { '\u{fffd}' } else { c };
-    text.chars().map(shown).collect()
-}
-
-/// Characters that turn the direction of what follows: a text could then be read as another.
-fn is_bidirectional(c: char) -> bool {
-    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
 }
 
 #[cfg(test)]
@@ -253,6 +244,6 @@ pub(super) mod tests {
     #[test]
     fn nobody_steers_a_terminal_by_a_field() {
         let row = row("payments", json!({"spec": {"contact": "\u{1b}[2J\u{202e}#team\u{7}"}}));
-        assert_eq!(row.contact.as_deref(), Some("\u{fffd}[2J\u{fffd}#team\u{fffd}"));
+        assert_eq!(row.contact.as_deref(), Some("[2J#team"));
     }
 }

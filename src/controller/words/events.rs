@@ -37,7 +37,7 @@ fn intents() -> Vec<(&'static str, Intent)> {
         ("a new token", Intent::Rotated),
         (
             "put back",
-            Intent::DriftCorrected { fields: "description, credentials".to_owned(), version: "then".to_owned() },
+            Intent::DriftCorrected { fields: "description, credentials".to_owned(), since: "then".to_owned() },
         ),
         ("made again", Intent::Recreated),
         ("left alone", Intent::LeftAlone(identity())),

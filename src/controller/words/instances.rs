@@ -8,7 +8,7 @@ use crate::{
         conditions::types,
         host::HostProblem,
         instance::{InUse, InstanceJudgement},
-        login::{self, AuthMethod, Login, Source},
+        login::{self, AuthMethod, Login, SecretValue, Source},
         trust::CaSource,
     },
     kms::{CERTIFICATE_NOT_TRUSTED, LoginError, NoProof},
@@ -103,13 +103,20 @@ fn cas() -> Vec<(&'static str, InstanceJudgement)> {
     ]
 }
 
+/// What no value of a Secret can be.
+fn lines() -> (&'static str, InstanceJudgement) {
+    let value = SecretValue { key: "clientSecret".to_owned(), what: "client secret", field: "clientSecret" };
+    let judgement = InstanceJudgement::not_one_line(AuthMethod::Universal, &value, "kms-login", NAMESPACE);
+    ("a client secret of several lines", judgement)
+}
+
 /// All that instances say.
 pub fn all() -> Vec<Example> {
     let hosts = host_problems().into_iter().map(|(case, problem)| (case, InstanceJudgement::host(problem)));
     let logins = login_errors().into_iter().map(|(case, error)| (case, errors::login(&error)));
     let ready = [("a login that went well", InstanceJudgement::authenticated())].into_iter();
-    let no_method = [("no method", InstanceJudgement::no_method())];
-    let ready = ready.chain(secrets()).chain(cas()).chain(logins).chain(hosts).chain(no_method);
+    let others = [("no method", InstanceJudgement::no_method()), lines()];
+    let ready = ready.chain(secrets()).chain(cas()).chain(logins).chain(hosts).chain(others);
     let ready = ready.map(|(case, judgement)| Example::new(case, types::READY, &judgement));
     let names = vec!["payments", "web"];
     let waiting = [

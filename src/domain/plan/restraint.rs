@@ -47,7 +47,9 @@ impl Plan {
     pub fn record(&self, recorded: Option<&ConnectionStatus>, found: ConnectionStatus) -> ConnectionStatus {
         match recorded {
             Some(recorded) if self.pending.is_some() && recorded.id != found.id => recorded.clone(),
-            Some(recorded) if self.pending.is_some() => ConnectionStatus { name: recorded.name.clone(), ..found },
+            Some(recorded) if self.pending.is_some() => {
+                ConnectionStatus { name: recorded.name.clone(), description: recorded.description.clone(), ..found }
+            }
             _ => found,
         }
     }

@@ -62,6 +62,7 @@ fn recorded() -> ConnectionStatus {
     ConnectionStatus {
         id: ID.to_owned(),
         name: "payments".to_owned(),
+        description: Some(held().description),
         credentials_hash: Some("hash-1".to_owned()),
         token_fingerprint: Some(fingerprint.to_string()),
         ..ConnectionStatus::default()
@@ -94,7 +95,8 @@ fn planned(token: &Token, recorded: Option<&ConnectionStatus>, remote: &Remote) 
 }
 
 fn drift(fields: &str) -> Intent {
-    Intent::DriftCorrected { fields: fields.to_owned(), version: "then".to_owned() }
+    let since = if fields.contains("credentials") { "hash-1".to_owned() } else { format!("then {fields}") };
+    Intent::DriftCorrected { fields: fields.to_owned(), since }
 }
 
 #[test]
@@ -230,6 +232,38 @@ fn a_lost_answer_loses_neither_credentials_nor_the_event() {
         planned(&good("one"), Some(&old), &Remote::Ours(held())),
         (vec![], vec![Intent::Updated], Reason::InSync)
     );
+    // Somebody else had renamed it, and the answer to putting the name back was lost: that alone is told.
+    let lost = [drift("name")];
+    let (spec, token, owner) = (spec(), good("one"), owner());
+    let put_back = Wanted {
+        spec: &spec,
+        owner: &owner,
+        token: &token,
+        recorded: Some(&old),
+        spec_changed: true,
+        secret_changed: false,
+        adoption_granted: true,
+        lost: &lost,
+        finalizer: true,
+    };
+    assert_eq!(shown(&plan(&put_back, &Remote::Ours(held()))), (vec![], lost.to_vec(), Reason::InSync));
+    // The same of its description. What the status of an older version doesn't tell is no news.
+    let description = |text: &str| Some(ownership::describe(text, &owner, Origin::Created));
+    for (before, tells) in [(description("Old"), vec![Intent::Updated]), (None, vec![])] {
+        let old = ConnectionStatus { description: before, ..recorded() };
+        assert_eq!(planned(&good("one"), Some(&old), &Remote::Ours(held())), (vec![], tells, Reason::InSync));
+    }
+}
+
+#[test]
+fn drift_of_credentials_is_told_once_whatever_our_own_write_changed() {
+    let told = |hash: &str, time: &str| {
+        let (credentials_hash, updated_at) = (Some(hash.to_owned()), Some(time.to_owned()));
+        let remote = Remote::Ours(KmsConnection { credentials_hash, updated_at, ..held() });
+        planned(&good("one"), Some(&recorded()), &remote).1
+    };
+    // Somebody wrote them; we wrote them back, and the process ended before the status told.
+    assert_eq!(told("of-somebody", "then"), told("of-ours", "later"));
 }
 
 #[test]
@@ -420,7 +454,9 @@ fn what_may_only_be_observed_is_pending_and_told_as_nothing() {
 fn what_was_written_last_stays_on_record_while_nothing_may_be_written() {
     let carried_out = Plan::nothing(Judgement::new(Reason::InSync, ""), true);
     let only_shown = observed(carried_out.clone());
-    let found = ConnectionStatus { name: "renamed".to_owned(), host: "https://new".to_owned(), ..recorded() };
+    let description = Some("Of somebody".to_owned());
+    let found =
+        ConnectionStatus { name: "renamed".to_owned(), description, host: "https://new".to_owned(), ..recorded() };
     let other = ConnectionStatus { id: "other".to_owned(), ..recorded() };
     assert_eq!(carried_out.record(Some(&recorded()), found.clone()), found);
     let kept = ConnectionStatus { host: "https://new".to_owned(), ..recorded() };

@@ -86,7 +86,7 @@ async fn not_one_byte_reaches_another_host_however_it_is_spelt() {
     ] {
         let refused = world.try_apply(instance("refused", &host, &proofs[0])).await;
         let refusal = refused.err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(refusal.contains("host must be an URL"), "{host}: {refusal}");
+        assert!(refusal.contains("host must be a URL"), "{host}: {refusal}");
     }
 
     // And the operator none of these, whatever the method of login.

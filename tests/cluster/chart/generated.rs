@@ -1,8 +1,9 @@
-//! What is made from the chart: its README, and `deploy/` for those who don't use Helm. `make chart` writes them anew.
+//! What is made from the chart: its README, `deploy/` for those who don't use Helm, and what it renders where more is set
+//! than there, so that a change of any line is seen by who looks at the difference. `make chart` writes them anew.
 
 use std::path::Path;
 
-use crate::harness::chart::{CHART, helm, render, said};
+use crate::harness::chart::{CHART, VALUES, helm, render, said, values};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -40,5 +41,19 @@ async fn the_plain_manifests_are_what_the_chart_renders() {
         let lines: Vec<&str> = rendered.lines().filter(|line| !is_of_helm(line)).collect();
         let header = "# Rendered from charts/bitbucket-connection-operator by `make chart`; do not edit.";
         keep(&format!("deploy/{mode}/operator.yaml"), &format!("{header}\n{}\n", lines.join("\n").trim_end()));
+    }
+}
+
+#[tokio::test]
+async fn what_each_value_file_renders_was_looked_at() {
+    // Kinds, alerts and dashboard are files of their own, with tests of their own.
+    let elsewhere = ["crds.install=false", "prometheusRule.create=false", "dashboard.create=false"];
+    for name in VALUES {
+        let values = values(name);
+        let mut more = vec!["--values", &values];
+        more.extend(elsewhere.iter().flat_map(|value| ["--set", value]));
+        let rendered = render(&more).await.expect("manifests");
+        let header = format!("# Rendered with {name}-values.yaml by `make chart`; do not edit.");
+        keep(&format!("tests/cluster/chart/rendered/{name}.yaml"), &format!("{header}\n{}\n", rendered.trim_end()));
     }
 }

@@ -47,7 +47,7 @@ async fn each_mode_has_what_it_needs_and_nothing_else() {
         ["CustomResourceDefinition", "Deployment", "PodDisruptionBudget", "Role", "RoleBinding", "ServiceAccount"];
     let table = [
         ("cluster-wide", vec!["ClusterKmsInstance", "ClusterRole", "ClusterRoleBinding"]),
-        ("namespaced", vec!["KmsInstance"]),
+        ("namespaced", vec!["KmsInstance", "Service", "ServiceMonitor"]),
         ("all-on", vec!["ClusterRole", "ClusterRoleBinding", "KmsInstance", "NetworkPolicy", "PodMonitor"]),
     ];
     for (name, more) in table {
@@ -96,6 +96,48 @@ async fn namespaced_mode_has_no_right_beyond_its_namespaces() {
 }
 
 #[tokio::test]
+async fn tokens_are_minted_where_the_instance_looks_for_its_account() {
+    let spec = "instance.create=true,instance.spec.auth.kubernetes.serviceAccountRef.name=kms-login";
+    for (more, expected) in [("", "bitbucket-connection-operator"), (",instance.spec.namespace=kms", "kms")] {
+        let rendered = objects(&["--set", &format!("{spec}{more}")]).await;
+        let mut roles = of_kind(&rendered, "Role");
+        roles.retain(|role| role["rules"][0]["resources"][0] == "serviceaccounts/token");
+        assert_eq!((roles.len(), roles[0]["metadata"]["namespace"].as_str()), (1, Some(expected)));
+    }
+}
+
+#[tokio::test]
+async fn names_tell_releases_apart() {
+    let long = format!("fullnameOverride={}", "a".repeat(60));
+    let usual = "bitbucket-connection-operator";
+    let table = [
+        (usual, usual, "", usual.to_owned(), usual.to_owned()),
+        ("mine", "ops", "", format!("mine-{usual}"), format!("ops-mine-{usual}")),
+        ("mine", "ops", "nameOverride=bco", "mine-bco".to_owned(), "ops-mine-bco".to_owned()),
+        ("mine", "ops", "fullnameOverride=bco", "bco".to_owned(), "ops-bco".to_owned()),
+        ("mine", "ops", &long, "a".repeat(50), format!("ops-{}", "a".repeat(50))),
+    ];
+    for (release, namespace, set, in_namespace, in_cluster) in table {
+        let mut template = helm().await.command();
+        template.args([
+            "template",
+            release,
+            CHART,
+            "--namespace",
+            namespace,
+            "--set",
+            "crds.install=false",
+            "--set",
+            set,
+        ]);
+        let rendered = said(&mut template).await.expect("manifests");
+        let rendered: Vec<Value> = serde_saphyr::from_multiple(&rendered).expect("YAML");
+        let name = |kind: &str| of_kind(&rendered, kind)[0]["metadata"]["name"].clone();
+        assert_eq!((name("Deployment"), name("ClusterRoleBinding")), (in_namespace.into(), in_cluster.into()), "{set}");
+    }
+}
+
+#[tokio::test]
 async fn nobody_reads_tokens_or_writes_secrets_by_a_role_of_the_chart() {
     for name in VALUES {
         let rendered = objects(&["--values", &values(name)]).await;
@@ -128,7 +170,7 @@ async fn nobody_reads_tokens_or_writes_secrets_by_a_role_of_the_chart() {
 
 #[tokio::test]
 async fn what_is_wrong_is_refused_with_words_that_help() {
-    let table: [(&[&str], &[&str]); 9] = [
+    let table: [(&[&str], &[&str]); 10] = [
         (&["replica=3"], &["replica", "not allowed"]),
         (&["replicas=many"], &["/replicas", "integer"]),
         (&["watchNamespaces={team-a}"], &["ownerId is needed with watchNamespaces", "--set ownerId="]),
@@ -147,12 +189,56 @@ async fn what_is_wrong_is_refused_with_words_that_help() {
         (&["serviceAccount.create=false"], &["serviceAccount.name is needed"]),
         (&["serviceAccountTokens[0].namespace=a"], &["/serviceAccountTokens/0", "names"]),
         (&["image.digest=latest"], &["/image/digest"]),
+        (&["podMonitor.create=true", "serviceMonitor.create=true"], &["twice", "leave one of them out"]),
     ];
     for (sets, words) in table {
         let more: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
         let complaint = render(&more).await.expect_err("it is refused");
         assert!(words.iter().all(|word| complaint.contains(word)), "{sets:?}: {complaint}");
     }
+}
+
+#[tokio::test]
+async fn an_older_kubernetes_is_refused_and_any_other_gets_the_same() {
+    let complaint = render(&["--kube-version", "1.29.14"]).await.expect_err("it is too old");
+    assert!(complaint.contains("1.30.0") && complaint.contains("1.29.14"), "{complaint}");
+    let usual = render(&[]).await.expect("manifests");
+    // As vendors call theirs, too.
+    for version in ["1.30.0", "v1.33.5-gke.1162000", "v1.31.0-eks-a737599", "1.99.0"] {
+        assert!(render(&["--kube-version", version]).await.expect("manifests") == usual, "{version}");
+    }
+}
+
+#[tokio::test]
+async fn an_instance_is_a_hook_until_its_kind_is_there() {
+    let kind = "connections.kms.hanzo.ai/v1alpha1/ClusterKmsInstance";
+    let values = values("cluster-wide");
+    for (more, is_hook) in [(vec![], true), (vec!["--api-versions", kind], false)] {
+        let rendered = objects(&[&["--values", &values][..], &more].concat()).await;
+        let annotations = &of_kind(&rendered, "ClusterKmsInstance")[0]["metadata"]["annotations"];
+        assert_eq!(annotations["helm.sh/hook"].is_string(), is_hook, "{annotations}");
+        assert_eq!(annotations["helm.sh/resource-policy"], "keep");
+    }
+}
+
+#[tokio::test]
+async fn a_service_monitor_finds_the_service_and_that_the_pods() {
+    let rendered = objects(&["--values", &values("namespaced")]).await;
+    let (service, monitor) = (of_kind(&rendered, "Service")[0], of_kind(&rendered, "ServiceMonitor")[0]);
+    let pod = &of_kind(&rendered, "Deployment")[0]["spec"]["template"];
+    let selects = |selector: &Value, labels: &Value| {
+        let wanted = selector.as_object().expect("labels");
+        !wanted.is_empty() && wanted.iter().all(|(name, value)| labels[name] == *value)
+    };
+    assert!(selects(&monitor["spec"]["selector"]["matchLabels"], &service["metadata"]["labels"]));
+    assert!(selects(&service["spec"]["selector"], &pod["metadata"]["labels"]));
+    assert_eq!(monitor["metadata"]["namespace"], service["metadata"]["namespace"]);
+    assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus");
+    let (endpoint, port) = (&monitor["spec"]["endpoints"][0], &service["spec"]["ports"][0]);
+    assert_eq!((&endpoint["port"], endpoint["path"].as_str()), (&port["name"], Some("/metrics")));
+    assert_eq!(endpoint["honorLabels"], true);
+    let ports = pod["spec"]["containers"][0]["ports"].as_array().expect("ports");
+    assert!(ports.iter().any(|of_pod| of_pod["name"] == port["targetPort"]), "{port}");
 }
 
 #[tokio::test]

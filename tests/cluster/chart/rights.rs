@@ -14,46 +14,8 @@ use sim::Authority;
 
 use crate::harness::{
     EMAIL, SECRET, TOKEN, World,
-    rights::{NAME, apply, of_chart},
+    rights::{NAME, Right, apply, each},
 };
-
-/// One right: a verb on a resource, and the role that gives it.
-struct Right {
-    verb: String,
-    resource: String,
-    role: Value,
-    /// The role without it.
-    without: Value,
-}
-
-/// Every right that the operator has in this mode.
-fn rights(world: &World, namespace: Option<&str>) -> Vec<Right> {
-    let texts = |rule: &Value, field: &str| -> Vec<String> {
-        rule[field].as_array().into_iter().flatten().map(|it| it.as_str().unwrap_or_default().to_owned()).collect()
-    };
-    let mut rights = Vec::new();
-    for role in of_chart(world.home(), namespace) {
-        for (index, rule) in role["rules"].as_array().into_iter().flatten().enumerate() {
-            for resource in texts(rule, "resources") {
-                for verb in texts(rule, "verbs") {
-                    let (mut others, mut rest) = (rule.clone(), rule.clone());
-                    others["resources"] =
-                        json!(texts(rule, "resources").into_iter().filter(|it| *it != resource).collect::<Vec<_>>());
-                    rest["resources"] = json!([resource]);
-                    rest["verbs"] =
-                        json!(texts(rule, "verbs").into_iter().filter(|it| *it != verb).collect::<Vec<_>>());
-                    let mut without = role.clone();
-                    let rules = without["rules"].as_array_mut().expect("rules");
-                    rules.splice(index..=index, [others, rest]);
-                    let some = |rule: &Value, field: &str| rule[field].as_array().is_some_and(|all| !all.is_empty());
-                    rules.retain(|rule| some(rule, "resources") && some(rule, "verbs"));
-                    rights.push(Right { verb: verb.clone(), resource: resource.clone(), role: role.clone(), without });
-                }
-            }
-        }
-    }
-    rights
-}
 
 /// Lives of instances and connections in which everything is needed, over and over: an instance with a CA, a connection
 /// that is made and deleted, and somebody who changes both all the time, so that writes meet conflicts. Each life has names
@@ -134,7 +96,7 @@ async fn each_is_missed(world: &World, kind: &str, rights: Vec<Right>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_right_in_a_namespace_is_needed() {
     let world = World::builder().args(["--leader-elect"]).without_operator().start().await;
-    let rights = rights(&world, Some(world.namespace()));
+    let rights = each(world.home(), Some(world.namespace()));
     assert_eq!(rights.len(), 21, "each role was read");
     each_is_missed(&world, "KmsInstance", rights).await;
 }
@@ -143,7 +105,7 @@ async fn every_right_in_a_namespace_is_needed() {
 async fn every_right_on_the_cluster_is_needed() {
     let world = World::cluster_wide_builder().without_operator().start().await;
     // Those that the namespaced mode has, too, are tried there.
-    let mut rights = rights(&world, None);
+    let mut rights = each(world.home(), None);
     rights.retain(|right| right.resource.starts_with("clusterkmsinstances") || right.resource == "namespaces");
     assert_eq!(rights.len(), 8, "each role was read");
     each_is_missed(&world, "ClusterKmsInstance", rights).await;

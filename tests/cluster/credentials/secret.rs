@@ -28,6 +28,7 @@ fn unusable() -> Vec<Unusable> {
         row("no-email", Some(json!({"token": TOKEN})), missing, &["Secret no-email", "key email", "picked up at once"]),
         row("no-token", Some(json!({"email": EMAIL})), missing, &["Secret no-token", "key token", "picked up at once"]),
         row("neither", Some(json!({"Token": TOKEN})), missing, &["Secret neither", "key email"]),
+        row("empty-email", some(" \n", TOKEN), missing, &["Secret empty-email", "key email", "nothing in it"]),
         row("empty-token", some(EMAIL, ""), missing, &["Secret empty-token", "key token", "nothing in it"]),
         row("blank-token", some(EMAIL, " \n"), missing, &["Secret blank-token", "key token", "nothing in it"]),
         row("user-name", some("bot", TOKEN), invalid, &["Key email of Secret user-name", "@", "not its user name"]),

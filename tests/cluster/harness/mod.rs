@@ -47,13 +47,13 @@ use std::time::Duration;
 pub use self::{
     kstatus::{Kstatus, kstatus},
     objects::{Connection, dynamic, merge},
-    operator::Operator,
+    operator::{Launch, Operator},
     plane::{Plane, install_crypto},
     pod::entrypoint,
     reading::{Metrics, assert_condition, condition, conditions},
     silence::gives_away,
     tenant::Tenant,
-    waiting::in_time,
+    waiting::{in_time, is_settled},
     world::{Builder, World, needed_by},
     writes::Write,
 };

@@ -60,6 +60,47 @@ pub fn of_chart(home: &str, namespace: Option<&str>) -> Vec<Value> {
     moved(serde_saphyr::from_multiple(&rendered).expect("YAML of the chart"), home, namespace)
 }
 
+/// One right: a verb on a resource, and the role that gives it.
+pub struct Right {
+    /// The verb.
+    pub verb: String,
+    /// The resource, its subresource after a slash.
+    pub resource: String,
+    /// The role.
+    pub role: Value,
+    /// The role without it.
+    pub without: Value,
+}
+
+/// Every right that the operator has in this mode.
+pub fn each(home: &str, namespace: Option<&str>) -> Vec<Right> {
+    let texts = |rule: &Value, field: &str| -> Vec<String> {
+        rule[field].as_array().into_iter().flatten().map(|it| it.as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let mut rights = Vec::new();
+    for role in of_chart(home, namespace) {
+        for (index, rule) in role["rules"].as_array().into_iter().flatten().enumerate() {
+            for resource in texts(rule, "resources") {
+                for verb in texts(rule, "verbs") {
+                    let (mut others, mut rest) = (rule.clone(), rule.clone());
+                    others["resources"] =
+                        json!(texts(rule, "resources").into_iter().filter(|it| *it != resource).collect::<Vec<_>>());
+                    rest["resources"] = json!([resource]);
+                    rest["verbs"] =
+                        json!(texts(rule, "verbs").into_iter().filter(|it| *it != verb).collect::<Vec<_>>());
+                    let mut without = role.clone();
+                    let rules = without["rules"].as_array_mut().expect("rules");
+                    rules.splice(index..=index, [others, rest]);
+                    let some = |rule: &Value, field: &str| rule[field].as_array().is_some_and(|all| !all.is_empty());
+                    rules.retain(|rule| some(rule, "resources") && some(rule, "verbs"));
+                    rights.push(Right { verb: verb.clone(), resource: resource.clone(), role: role.clone(), without });
+                }
+            }
+        }
+    }
+    rights
+}
+
 /// Of rendered objects the ServiceAccount and the roles of the operator, for other namespaces than those that they were
 /// rendered for.
 pub fn moved(mut objects: Vec<Value>, home: &str, namespace: Option<&str>) -> Vec<Value> {
@@ -99,7 +140,7 @@ pub async fn apply(client: &Client, object: Value) -> DynamicObject {
 }
 
 /// A token such as the operator's pod gets.
-async fn token(client: &Client, home: &str, account: &str) -> String {
+pub async fn token(client: &Client, home: &str, account: &str) -> String {
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), home);
     let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_LIFE), ..TokenRequestSpec::default() };
     let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };

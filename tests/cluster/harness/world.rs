@@ -196,6 +196,14 @@ impl World {
         Operator::new(&self.plane, Launch::Program(self.kubeconfig.clone()), self.args.clone(), envs)
     }
 
+    /// Another replica, not started yet: with these arguments besides, and these variables in its environment.
+    pub fn replica_as(&self, args: &[&str], variables: &[(&str, &str)]) -> Operator {
+        let args = self.args.iter().cloned().chain(args.iter().map(|arg| (*arg).to_owned())).collect();
+        let mut envs = self.envs.clone();
+        envs.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Operator::new(&self.plane, Launch::Program(self.kubeconfig.clone()), args, envs)
+    }
+
     /// The same as a user of its own, with the same rights, so that its writes are told from those of the first. It comes
     /// with the user's name.
     pub async fn replica_apart(&self) -> (Operator, String) {

@@ -115,7 +115,7 @@ async fn names_and_scope() {
         bad(
             json!({"spec.kmsRef": {"name": ""}}),
             "spec.kmsRef.name",
-            "kmsRef.name must be the name of an instance; leave kmsRef out for the ClusterKmsInstance default",
+            "kmsRef.name must be the name of an instance (lower case letters, digits, '-' and '.'); leave kmsRef out for the ClusterKmsInstance default",
         ),
         bad(
             json!({"spec.kmsRef": {"kind": "kmsinstance", "name": "kms"}}),

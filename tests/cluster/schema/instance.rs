@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::table::{ABSENT, LEADING_ELSEWHERE, Place, Row, bad, good, with};
 use crate::harness::{PROJECT, World};
 
-const HOST: &str = "host must be an URL such as https://kms.example.com, without path, query or user";
+const HOST: &str = "host must be a URL such as https://kms.example.com, without path, query or user";
 const AUTH: &str = "say how to log in, such as auth: {universal: {secretRef: {name: kms-credentials}}} with a Secret that \
                     holds clientId and clientSecret";
 const METHOD: &str = "auth needs exactly one method: universal, token, ldap, jwt, kubernetes or oidc; such as \
@@ -13,7 +13,7 @@ const METHOD: &str = "auth needs exactly one method: universal, token, ldap, jwt
 const IDENTITY: &str = "identityId must be the id of a machine identity, as its page in the KMS shows it";
 const ACCOUNT: &str = "serviceAccountRef.name must be the name of a ServiceAccount";
 const AUDIENCE: &str = "audience must be what the machine identity in the KMS expects, such as https://kms.example.com; \
-                        without white space";
+                        one word";
 const KEY: &str =
     "must be the name of a key in the Secret: letters, digits, '-', '_' or '.'; leave it out for the default";
 const CA_KIND: &str = "caRef.kind must be ConfigMap or Secret";
@@ -22,6 +22,8 @@ const CA_KEY: &str = "must be the name of a key in the ConfigMap or Secret: lett
                       the default";
 const SLUG: &str =
     "organizationSlug must be the slug of an organization, such as acme (organization settings in the KMS)";
+const LABEL: &str = "key must be the name of a label, such as team or example.com/team";
+const LABEL_VALUE: &str = "must be the value of a label: letters, digits, '-', '_' and '.'";
 const NAMESPACE: &str = "namespace must be the name of the namespace that holds what auth and tls refer to";
 const GRANT: &str =
     "a grant needs projectIds (\"*\" for any project) or organizationScope: true, else it grants nothing";
@@ -398,6 +400,7 @@ async fn grants() {
         good(requirement(json!({"key": "team", "operator": "NotIn", "values": ["a"]}))),
         good(requirement(json!({"key": "team", "operator": "Exists"}))),
         good(requirement(json!({"key": "team", "operator": "DoesNotExist", "values": []}))),
+        good(requirement(json!({"key": "example.com/team", "operator": "In", "values": ["", "a.B_c-1"]}))),
         bad(requirement(json!({"key": "team", "operator": "In"})), requirements, REQUIREMENT),
         bad(requirement(json!({"key": "team", "operator": "In", "values": []})), requirements, REQUIREMENT),
         bad(requirement(json!({"key": "team", "operator": "Exists", "values": ["a"]})), requirements, REQUIREMENT),
@@ -414,5 +417,26 @@ async fn grants() {
             "Required value",
         ),
     ];
+    place.created(&cluster(), rows).await;
+
+    // What no label can be would, under NotIn and DoesNotExist, select every namespace.
+    let odd = ["team ", " ", "a/b/c", "tëam", "-team", "/team", "team\n"];
+    let mut rows: Vec<_> = odd
+        .map(|key| {
+            bad(
+                requirement(json!({"key": key, "operator": "DoesNotExist"})),
+                "spec.grants[0].namespaceSelector.matchExpressions[0].key",
+                LABEL,
+            )
+        })
+        .into();
+    let values = ["a ", "tëam", "a/b", "a\n"];
+    rows.extend(values.map(|text| {
+        bad(
+            requirement(json!({"key": "team", "operator": "NotIn", "values": [text]})),
+            "spec.grants[0].namespaceSelector.matchExpressions[0].values[0]",
+            LABEL_VALUE,
+        )
+    }));
     place.created(&cluster(), rows).await;
 }

@@ -5,5 +5,5 @@ mod connection;
 mod instance;
 mod people;
 mod shape;
-mod table;
+pub mod table;
 mod updates;

@@ -102,8 +102,13 @@ impl Place {
         assert!(wrong.is_empty(), "{} rows are wrong\n{}", wrong.len(), wrong.join("\n"));
     }
 
-    /// As kubectl does: unknown fields are refused.
-    async fn send(
+    /// Where its objects are, as part of an address.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// As kubectl does: unknown fields are refused. A refusal comes as the fields that are wrong, with what is said of each.
+    pub async fn send(
         &self,
         method: &Method,
         path: &str,

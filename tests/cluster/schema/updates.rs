@@ -92,7 +92,8 @@ async fn a_status_is_as_strict_as_a_spec() {
         "observedGeneration": 1,
         "conditions": [condition("Ready"), condition("Synced")],
         "connection": {
-            "id": OTHER, "name": "payments", "projectId": PROJECT, "orgId": OTHER, "origin": "Created",
+            "id": OTHER, "name": "payments", "description": "[k8s:0]", "projectId": PROJECT, "orgId": OTHER,
+            "origin": "Created",
             "kmsRef": "ClusterKmsInstance/default", "host": "https://app.kms.hanzo.ai", "credentialsHash": "00",
             "tokenFingerprint": "00",
         },

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::{fault::Match, request::Asked};
 
 /// What a request does, in the words that roles are written in; `apply` is a `patch`.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Verb {
     /// One object.
     Get,

@@ -20,6 +20,8 @@ pub enum Fault {
     Hang,
     /// The request takes effect, and is never answered.
     HangAnswer,
+    /// Waits until healing; then the request takes effect, whether or not somebody still waits for its answer.
+    Hold,
     /// Closes the connection without an answer.
     Reset,
     /// The request takes effect, then the connection is closed without an answer.

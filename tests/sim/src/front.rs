@@ -155,7 +155,7 @@ impl Front {
     }
 
     /// Ends all faults, [`Front::down`] and [`Front::refuse`]. Connections of hung requests are closed; they have no
-    /// effect any more.
+    /// effect any more. Requests that were held have theirs now.
     pub fn heal(&self) {
         lock(&self.inner).rules.clear();
         self.up();
@@ -335,6 +335,17 @@ pub(crate) async fn handle<S: Service>(service: &Arc<S>, caller: Caller, request
             front.close(&entry, Outcome::Lost(status));
             let _ = healed.changed().await;
             return Err(Closed);
+        }
+        Some(Fault::Hold) => {
+            // Nor does it while it is held.
+            let (service, entry) = (Arc::clone(service), Arc::clone(&entry));
+            let held = tokio::spawn(async move {
+                let _ = healed.changed().await;
+                let answer = Arc::clone(&service).answer(Arc::clone(&entry)).await;
+                service.front().close(&entry, Outcome::Answered(answer.status));
+                answer
+            });
+            return Ok(held.await.unwrap_or_else(|_| error(front, 500, "Something went wrong")).into_response());
         }
         Some(Fault::Reset) => {
             front.close(&entry, Outcome::Reset);

@@ -45,4 +45,4 @@ pub use front::{Closed, Front};
 pub use journal::{Auth, Caller, Entry, Operation, Outcome};
 pub use kms::{Connection, Flavor, Kms, Limits, ORG_ID, Proof};
 pub use tally::Tally;
-pub use tls::{Authority, Certificates};
+pub use tls::{Authority, Certificates, Terminator};

@@ -50,7 +50,8 @@ pub const TOKENS: [(&str, &str); 9] = [
     (BLOCKED, "comes from an address that isn't allowed"),
 ];
 
-const SCANNING: [&str; 6] = [
+/// The scopes of [`GOOD`].
+pub const SCANNING: [&str; 6] = [
     "read:user:bitbucket",
     "read:workspace:bitbucket",
     "read:repository:bitbucket",

@@ -13,6 +13,8 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use crate::front::Front;
+
 /// The names that a stand-in on this machine can be reached by.
 const NAMES: [&str; 2] = ["127.0.0.1", "localhost"];
 
@@ -53,6 +55,13 @@ impl Authority {
         self.sign(params)
     }
 
+    /// One whose time has not come.
+    pub fn issue_for_later(&self) -> Certificates {
+        let mut params = parameters(NAMES);
+        (params.not_before, params.not_after) = (date_time_ymd(2120, 1, 1), date_time_ymd(2121, 1, 1));
+        self.sign(params)
+    }
+
     /// One for another server.
     pub fn issue_for(&self, name: &str) -> Certificates {
         self.sign(parameters([name]))
@@ -87,15 +96,27 @@ fn named(name: &str) -> DistinguishedName {
 #[derive(Clone)]
 pub struct Certificates(Arc<ServerConfig>);
 
-/// Ends TLS in front of a server that speaks plain HTTP.
-pub(crate) struct Terminator {
+/// Ends TLS in front of a server that speaks plain HTTP. Connections end with it.
+pub struct Terminator {
     address: SocketAddr,
     certificates: watch::Sender<Certificates>,
 }
 
 impl Terminator {
+    /// In front of a stand-in that listens, until the runtime ends.
+    ///
+    /// # Panics
+    /// If it doesn't, or there is no free port.
+    pub async fn before(server: &Front, certificates: Certificates) -> Self {
+        let address = server.address().expect("a stand-in that listens");
+        Self::start(address, certificates).await.expect("a free port on 127.0.0.1")
+    }
+
     /// Listens on a free port of 127.0.0.1, until the runtime ends.
-    pub(crate) async fn start(server: SocketAddr, certificates: Certificates) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// If there is no free port.
+    pub async fn start(server: SocketAddr, certificates: Certificates) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let (certificates, shown) = watch::channel(certificates);
@@ -109,11 +130,13 @@ impl Terminator {
         Ok(Self { address, certificates })
     }
 
-    pub(crate) fn origin(&self) -> String {
+    /// `https://127.0.0.1:PORT`.
+    pub fn origin(&self) -> String {
         format!("https://{}", self.address)
     }
 
-    pub(crate) fn show(&self, certificates: Certificates) {
+    /// From now on shows another certificate; connections with the one before are closed.
+    pub fn show(&self, certificates: Certificates) {
         self.certificates.send_replace(certificates);
     }
 }

@@ -267,6 +267,24 @@ async fn a_lost_answer_has_an_effect_and_a_hung_request_has_none() {
 }
 
 #[tokio::test]
+async fn a_held_request_takes_effect_though_its_sender_is_gone() {
+    let (_, kms, session) = world().await;
+    let creates = Match::op(Operation::Create);
+    kms.fail_when(creates.clone(), Fault::Hold);
+    let sender = {
+        let (kms, session) = (kms.clone(), session.clone());
+        tokio::spawn(async move { drop(call(&kms, &session, "POST", "", Some(create_body("held"))).await) })
+    };
+    kms.seen(&creates, 1).await;
+    sender.abort();
+    assert!(sender.await.is_err_and(|end| end.is_cancelled()));
+    assert!(kms.connection("held").is_none());
+    kms.heal();
+    kms.answered(&creates, 1).await;
+    assert!(kms.connection("held").is_some());
+}
+
+#[tokio::test]
 async fn the_journal_holds_every_byte() {
     let (bitbucket, kms, session) = world().await;
     call(&kms, &session, "POST", "", Some(create_body("payments"))).await.expect("an answer");

@@ -118,6 +118,7 @@ fn an_adopted_connection_keeps_its_text_unless_the_spec_has_one() {
         assert_eq!(changes, &Changes { name: None, description: Some(expected.clone()) }, "{description:?} {text}");
 
         // From then on it is in step, whatever is granted; after a lost answer the credentials are written once more.
+        let recorded = ConnectionStatus { description: Some(expected.clone()), ..recorded.clone() };
         let adopted = Remote::Ours(KmsConnection { description: expected, ..held() });
         for (recorded, steps, tells) in
             [(Some(&recorded), vec![], vec![]), (None, vec!["update credentials".to_owned()], vec![Intent::Adopted])]
@@ -125,6 +126,11 @@ fn an_adopted_connection_keeps_its_text_unless_the_spec_has_one() {
             let wanted = Wanted { recorded, adoption_granted: false, finalizer: true, ..wanted };
             assert_eq!(shown(&plan(&wanted, &adopted)), (steps, tells, Reason::InSync));
         }
+        // Another text on record is one that was ours to write, or people's own business.
+        let recorded = ConnectionStatus { description: Some(format!("Before {mark}")), ..recorded };
+        let wanted = Wanted { recorded: Some(&recorded), finalizer: true, ..wanted };
+        let tells = if description.is_some() { vec![Intent::Updated] } else { vec![] };
+        assert_eq!(shown(&plan(&wanted, &adopted)), (vec![], tells, Reason::InSync));
     }
 }
 

@@ -96,10 +96,10 @@ impl ControlPlane {
             undertaker,
         };
         // The API server waits for etcd by itself; the controllers give up if there is no API server for a while.
-        control_plane.launch(Program::Etcd)?;
-        control_plane.launch(Program::ApiServer)?;
+        control_plane.launch(Program::Etcd, &[])?;
+        control_plane.launch(Program::ApiServer, &[])?;
         control_plane.ready(Program::ApiServer).await?;
-        control_plane.launch(Program::ControllerManager)?;
+        control_plane.launch(Program::ControllerManager, &[])?;
         control_plane.ready(Program::ControllerManager).await?;
         Ok(control_plane)
     }
@@ -174,7 +174,12 @@ impl ControlPlane {
 
     /// Starts a program again that was killed, and waits until it is ready. Does nothing if it runs.
     pub async fn start_program(&self, program: Program) -> Result<(), Error> {
-        self.launch(program)?;
+        self.start_program_with(program, &[]).await
+    }
+
+    /// The same, with more arguments than usual, until it is started again.
+    pub async fn start_program_with(&self, program: Program, more: &[&str]) -> Result<(), Error> {
+        self.launch(program, more)?;
         self.ready(program).await
     }
 
@@ -214,7 +219,7 @@ impl ControlPlane {
         }
     }
 
-    fn launch(&self, program: Program) -> Result<(), Error> {
+    fn launch(&self, program: Program, more: &[&str]) -> Result<(), Error> {
         let mut processes = self.processes();
         let processes = processes.as_mut().ok_or_else(|| self.stopped())?;
         if program == Program::Kubectl || processes.runs(program) {
@@ -225,7 +230,7 @@ impl ControlPlane {
         if self.audited && program == Program::ApiServer {
             audit::arguments(&mut command, &self.dir);
         }
-        command.current_dir(&self.dir);
+        command.args(more).current_dir(&self.dir);
         processes.launch(&self.undertaker, program, command, &self.log_path(program))
     }
 
