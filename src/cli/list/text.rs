@@ -89,7 +89,16 @@ mod tests {
             ending("inferred", "2027-11-01T00:00:00Z", "Inferred"),
             row("failing", failing),
         ];
-        insta::assert_snapshot!(text(&rows, Screen::new(140, false)), @"");
+        insta::assert_snapshot!(text(&rows, Screen::new(140, false)), @"
+        NAMESPACE  NAME      ENDS          LEFT         READY  ACCOUNT    CONTACT  WHAT TO DO
+        team-a     ended     2026-11-20    12 days ago  True   hanzo-bot  #team-a
+        team-a     soon      2026-12-11    9 days       True   hanzo-bot  #team-a
+        team-a     inferred  ≤ 2027-11-01  334 days     True   hanzo-bot  #team-a
+        team-a     failing   –             –            False  –          –        ScopesMissing: The token lacks read:user:bitbucket.
+
+        4 connections: 1 token has ended, 1 token ends soon, 1 end is not known, 1 connection is not Ready. ≤ marks the latest day that is possible:
+        put expiresAt into the Secret to be warned in time.
+        ");
     }
 
     #[test]
