@@ -6,6 +6,7 @@
 pub mod check;
 mod completions;
 mod crds;
+mod list;
 mod output;
 mod parse;
 pub mod run;
@@ -22,6 +23,7 @@ use clap::{
 
 pub use check::CheckOptions;
 pub use crds::CrdsOptions;
+pub use list::ListOptions;
 pub use run::RunOptions;
 pub use scopes::ScopesOptions;
 
@@ -72,6 +74,11 @@ pub enum Task {
     /// standard input; on a terminal it is asked for. It is sent to Bitbucket alone, and never printed.
     // Boxed as well.
     Check(Box<CheckOptions>),
+    /// List all connections by the end of their tokens: a table, a calendar, a page
+    ///
+    /// Reads the cluster of the current kubeconfig context or, in a pod, of its ServiceAccount.
+    // Boxed as well.
+    List(Box<ListOptions>),
     /// Print the scopes that a use case needs, with reasons
     ///
     /// They are what to tick in Atlassian's dialog: id.atlassian.com, Security, API tokens, Create API token with
@@ -108,6 +115,9 @@ pub enum Error {
     /// A token wasn't checked.
     #[error(transparent)]
     Check(#[from] check::Error),
+    /// Connections weren't listed.
+    #[error(transparent)]
+    List(#[from] list::Error),
     /// The CRDs can't be printed or written.
     #[error(transparent)]
     Crds(#[from] crds::Error),
@@ -126,6 +136,7 @@ impl Error {
             | Self::Traces(_)
             | Self::Terms(_)
             | Self::Run(_)
+            | Self::List(_)
             | Self::Crds(_)
             | Self::Stdout(_) => ExitCode::FAILURE,
         }
@@ -182,6 +193,7 @@ pub fn execute(cli: Cli) -> Result<ExitCode, Error> {
     match cli.command {
         Task::Run(options) => run::run(*options)?,
         Task::Check(options) => return Ok(check::check(*options)?),
+        Task::List(options) => list::list(&options)?,
         Task::Scopes(options) => scopes::scopes(&options)?,
         Task::Crds(options) => crds::crds(&options)?,
         Task::Completions(options) => completions::completions(&options, command())?,

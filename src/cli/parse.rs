@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use url::{Host, ParseError, Url};
 
 use crate::domain::{
-    duration::Span,
+    duration::{NotADuration, Span},
     expiry, names,
     ownership::{BadOwnerId, OwnerId},
     scopes::{Scope, UseCase},
@@ -112,6 +112,11 @@ pub(super) fn workspace(text: &str) -> Result<String, String> {
     } else {
         Err(format!("must be the slug of a workspace, in lower case, {example}"))
     }
+}
+
+/// A duration such as 14d.
+pub(super) fn span(text: &str) -> Result<Span, NotADuration> {
+    text.parse()
 }
 
 /// When a token ends.
