@@ -18,11 +18,16 @@ const DOMAIN: &str = "connections.kms.hanzo.ai";
 /// The whole calendar.
 pub(super) fn calendar(rows: &[Row], now: Timestamp) -> String {
     let mut tokens: BTreeMap<_, Vec<&Row>> = BTreeMap::new();
-    for row in rows {
-        if let Some(at) = row.ends {
-            tokens.entry((at, &row.namespace, &row.secret)).or_default().push(row);
-        }
+    for row in rows.iter().filter(|row| row.ends.is_some()) {
+        tokens.entry((&row.namespace, &row.secret)).or_default().push(row);
     }
+    // Connections may declare different ends for the one token: the first of them counts.
+    let first_end = |sharers: &[&Row]| sharers.iter().filter_map(|row| row.ends).min();
+    let mut tokens: Vec<_> = tokens
+        .into_iter()
+        .filter_map(|((namespace, secret), sharers)| Some((first_end(&sharers)?, namespace, secret, sharers)))
+        .collect();
+    tokens.sort_by_key(|(at, ..)| *at);
     let mut calendar = Calendar::empty();
     for (key, value) in [
         ("VERSION", "2.0"),
@@ -35,7 +40,7 @@ pub(super) fn calendar(rows: &[Row], now: Timestamp) -> String {
     calendar.name("Bitbucket tokens").description("When the API tokens of Bitbucket connections end");
     calendar.append_property(Property::new("REFRESH-INTERVAL", REFRESH).add_parameter("VALUE", "DURATION").done());
     calendar.append_property(Property::new("X-PUBLISHED-TTL", REFRESH));
-    for ((at, namespace, secret), sharers) in tokens {
+    for (at, namespace, secret, sharers) in tokens {
         calendar.push(event(at, namespace, secret, &sharers, now));
     }
     calendar.to_string()
@@ -49,9 +54,10 @@ fn event(at: Timestamp, namespace: &str, secret: &str, sharers: &[&Row], now: Ti
     };
     let listed = |names: BTreeSet<&str>| names.into_iter().collect::<Vec<_>>().join(", ");
     let (accounts, contacts) = (named(|row| row.account.as_ref()), named(|row| row.contact.as_ref()));
-    let inferred = sharers.iter().all(|row| row.inferred());
+    let inferred = sharers.iter().filter(|row| row.ends == Some(at)).all(|row| row.inferred());
     let ends = if inferred { "ends by today at the latest" } else { "ends" };
-    let mut summary = format!("Bitbucket token {ends}: {namespace}/{secret}");
+    // The name comes first: a calendar of a month shows little more.
+    let mut summary = format!("{namespace}/{secret}: Bitbucket token {ends}");
     if !accounts.is_empty() {
         summary = format!("{summary} ({})", listed(accounts));
     }
@@ -70,8 +76,9 @@ fn event(at: Timestamp, namespace: &str, secret: &str, sharers: &[&Row], now: Ti
     lines.push("Connections with this token:".to_owned());
     lines.extend(sharers.iter().map(|row| format!("- {} (Ready {}, {})", row.name, row.ready, row.reason)));
     let mut event = Event::new();
+    let uid = format!("{secret}.{namespace}@{DOMAIN}");
     event
-        .uid(&format!("{secret}.{namespace}@{DOMAIN}"))
+        .uid(&uid)
         .summary(&summary)
         .description(&lines.join("\n"))
         // No end: a date alone is a whole day.
@@ -81,15 +88,16 @@ fn event(at: Timestamp, namespace: &str, secret: &str, sharers: &[&Row], now: Ti
         .add_property("TRANSP", "TRANSPARENT");
     let thresholds: BTreeSet<Span> = sharers.iter().flat_map(|row| row.thresholds.iter().copied()).collect();
     for threshold in thresholds.into_iter().rev() {
-        event.alarm(alarm(threshold, &summary));
+        // The same each time: an alarm that somebody has dismissed stays dismissed, as long as the token is the same.
+        let id = format!("{}.{}.{uid}", threshold.as_secs(), utc(at, "%Y%m%d"));
+        event.alarm(alarm(threshold, &summary).uid(&id).done());
     }
     event.done()
 }
 
 fn alarm(before: Span, summary: &str) -> Alarm {
     let seconds = before.as_secs();
-    let duration =
-        if seconds % 86_400 == 0 { format!("-P{}D", seconds / 86_400) } else { format!("-PT{seconds}S") };
+    let duration = if seconds % 86_400 == 0 { format!("-P{}D", seconds / 86_400) } else { format!("-PT{seconds}S") };
     let text = format!("In {before}: {summary}");
     // The library writes days as seconds, which not every calendar reads: its trigger is replaced.
     Alarm::display(&text, chrono::TimeDelta::zero()).add_property("TRIGGER", duration).done()
@@ -123,13 +131,23 @@ mod tests {
         let rows = [row("a", json!({})), row("b", json!({})), row("c", other), row("d", unknown)];
         let events = read(&rows);
         let uids: Vec<_> = events.iter().filter_map(|event| event.get_uid()).collect();
-        assert_eq!(
-            uids,
-            ["bitbucket-token.team-a@connections.kms.hanzo.ai", "other.team-a@connections.kms.hanzo.ai"]
-        );
+        assert_eq!(uids, ["bitbucket-token.team-a@connections.kms.hanzo.ai", "other.team-a@connections.kms.hanzo.ai"]);
         let description = events[0].get_description().expect("a description");
         assert!(description.contains("- a (Ready True, Succeeded)\n- b (Ready True"), "{description}");
         assert!(description.starts_with("#team-a: create a new API token"), "{description}");
+    }
+
+    #[test]
+    fn a_token_has_one_day_even_if_its_ends_are_declared_otherwise() {
+        let rows = [
+            ending("a", "2027-06-01T00:00:00Z", "Inferred"),
+            ending("b", "2027-03-01T00:00:00Z", "Spec"),
+            ending("c", "2027-04-01T00:00:00Z", "Spec"),
+        ];
+        let events = read(&rows);
+        assert_eq!(events.len(), 1);
+        assert_eq!(events[0].properties()["DTSTART"].value(), "20270301");
+        assert!(events[0].get_summary().is_some_and(|summary| summary.contains(": Bitbucket token ends (")));
     }
 
     #[test]
@@ -145,13 +163,14 @@ mod tests {
         assert_eq!(triggers, ["-P30D", "-P14D", "-P7D", "-P3D", "-P1D"]);
         let text = calendar(&[row("payments", json!({"spec": {"expiry": {"warnBefore": ["36h"]}}}))], now());
         assert!(text.contains("TRIGGER:-PT129600S\r\n"), "{text}");
+        assert_eq!(text, calendar(&[row("payments", json!({"spec": {"expiry": {"warnBefore": ["36h"]}}}))], now()));
     }
 
     #[test]
     fn the_latest_possible_day_is_called_so() {
         let events = read(&[ending("payments", "2027-11-01T00:00:00Z", "Inferred")]);
         let summary = events[0].get_summary().expect("a summary");
-        assert_eq!(summary, "Bitbucket token ends by today at the latest: team-a/bitbucket-token (hanzo-bot)");
+        assert_eq!(summary, "team-a/bitbucket-token: Bitbucket token ends by today at the latest (hanzo-bot)");
     }
 
     #[test]

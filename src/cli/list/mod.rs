@@ -1,31 +1,27 @@
 //! `list`: all connections by the end of their tokens, for people, programs, calendars and browsers.
 //!
-//! `row` what is known of one connection · `text` a table · `calendar` what a calendar subscribes to · `page` what a
+//! `read` asks the cluster · `row` what is known of one connection · `text` a table · `calendar` what a calendar subscribes to · `page` what a
 //! browser shows. Only objects are read, never a Secret.
 
 mod calendar;
 mod page;
+mod read;
 mod row;
 mod text;
 
+use std::path::PathBuf;
+
 use clap::Args;
 use jiff::Timestamp;
-use kube::{
-    Api, Client, Config,
-    api::ListParams,
-    config::{KubeConfigOptions, Kubeconfig},
-};
 use serde::Serialize;
 
 use super::{
     output, parse,
     screen::{Screen, Tone},
 };
-use crate::{api::BitbucketConnection, domain::duration::Span};
+use crate::domain::duration::Span;
+pub use read::Error as ReadError;
 use row::Row;
-
-/// How many objects are asked for at once.
-const PAGE: u32 = 500;
 
 /// What `list` takes.
 #[derive(Debug, Args)]
@@ -48,7 +44,7 @@ Examples:
     kubectl bbc list -A")]
 pub struct ListOptions {
     /// Namespace; that of the kubeconfig's context, or of the pod, if left out
-    #[arg(short, long, value_name = "NAME", conflicts_with = "all_namespaces")]
+    #[arg(short, long, value_name = "NAME", conflicts_with = "all_namespaces", value_parser = parse::one_namespace)]
     namespace: Option<String>,
 
     /// All namespaces
@@ -62,6 +58,10 @@ pub struct ListOptions {
     /// Only tokens that end within this time, or have ended: 14d, 36h
     #[arg(long, value_name = "DURATION", value_parser = parse::span)]
     ends_within: Option<Span>,
+
+    /// Path of the kubeconfig; KUBECONFIG, then ~/.kube/config, then the pod's ServiceAccount if left out
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
 
     /// Context of the kubeconfig; its current one if left out
     #[arg(long, value_name = "NAME")]
@@ -90,34 +90,9 @@ enum Form {
 /// Why there is no list.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No cluster.
-    #[error(
-        "no Kubernetes cluster to ask: {0}. Set KUBECONFIG to the path of a kubeconfig that works with kubectl, or name one of its contexts with --context; in a pod, give it a ServiceAccount."
-    )]
-    NoCluster(String),
-    /// The cluster didn't answer.
-    #[error(
-        "the API server at {address} can't be reached: {reason}. See whether `kubectl get --raw /version` works with the same kubeconfig."
-    )]
-    Unreachable {
-        /// Where it should be.
-        address: String,
-        /// The innermost cause.
-        reason: String,
-    },
-    /// The kinds aren't there.
-    #[error(
-        "this cluster has no BitbucketConnections: the operator isn't installed. Is it the right context? To install the kinds: bitbucket-connection-operator crds | kubectl apply --server-side -f -"
-    )]
-    NotInstalled,
-    /// The caller may not.
-    #[error(
-        "the API server refuses: {0}. Listing them takes the role view in the namespace, or in the cluster for --all-namespaces; --namespace lists a single one."
-    )]
-    Forbidden(String),
-    /// Anything else.
-    #[error("the API server refuses: {0}")]
-    Refused(String),
+    /// The cluster gives none.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// The list can't be written as YAML.
     #[error("the list can't be written as YAML: {0}")]
     Yaml(String),
@@ -132,7 +107,7 @@ struct Listing<'a> {
 /// Prints the list.
 pub(super) fn list(options: &ListOptions) -> Result<(), super::Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(super::Error::Runtime)?;
-    let (objects, place) = runtime.block_on(fetch(options))?;
+    let (objects, place) = runtime.block_on(read::objects(options)).map_err(Error::from)?;
     let now = Timestamp::now();
     let mut rows: Vec<Row> = objects.iter().map(|object| Row::of(object, now)).collect();
     if let Some(within) = options.ends_within {
@@ -163,51 +138,4 @@ fn none(options: &ListOptions, place: &str) -> String {
     };
     let hint = if options.all_namespaces { "" } else { " -A looks into all namespaces." };
     what + hint
-}
-
-/// The objects, and where they are, in words.
-async fn fetch(options: &ListOptions) -> Result<(Vec<BitbucketConnection>, String), Error> {
-    let config = config(options.context.as_deref()).await?;
-    let address = config.cluster_url.to_string();
-    let namespace = options.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    let client = Client::try_from(config).map_err(|error| Error::NoCluster(innermost(&error)))?;
-    let (api, place): (Api<BitbucketConnection>, _) = if options.all_namespaces {
-        (Api::all(client), "all namespaces".to_owned())
-    } else {
-        (Api::namespaced(client, &namespace), format!("the namespace {namespace}"))
-    };
-    let mut parameters = ListParams::default().limit(PAGE);
-    parameters.label_selector.clone_from(&options.selector);
-    let mut objects = Vec::new();
-    loop {
-        let page = api.list(&parameters).await.map_err(|error| refused(error, &address))?;
-        objects.extend(page.items);
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => parameters.continue_token = Some(token),
-            None => return Ok((objects, place)),
-        }
-    }
-}
-
-/// The kubeconfig's context, else the pod's ServiceAccount.
-async fn config(context: Option<&str>) -> Result<Config, Error> {
-    let Some(context) = context else {
-        return Config::infer().await.map_err(|error| Error::NoCluster(innermost(&error)));
-    };
-    let options = KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
-    let read = Kubeconfig::read().map_err(|error| Error::NoCluster(innermost(&error)))?;
-    Config::from_custom_kubeconfig(read, &options).await.map_err(|error| Error::NoCluster(innermost(&error)))
-}
-
-fn refused(error: kube::Error, address: &str) -> Error {
-    match error {
-        kube::Error::Api(status) if status.code == 404 => Error::NotInstalled,
-        kube::Error::Api(status) if matches!(status.code, 401 | 403) => Error::Forbidden(status.message.clone()),
-        kube::Error::Api(status) => Error::Refused(status.message.clone()),
-        error => Error::Unreachable { address: address.to_owned(), reason: innermost(&error) },
-    }
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).last().map(ToString::to_string).unwrap_or_default()
 }

@@ -13,6 +13,11 @@ use super::row::{Row, Urgency};
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
+/// What the table shows.
+const COLUMNS: [&str; 7] = ["Connection", "Ends", "Ready", "Account", "Contact", "Secret", "KMS"];
+/// The column by which it is sorted at first.
+const BY_END: usize = 1;
+
 /// The whole page. `place` is where was looked.
 pub(super) fn page(rows: &[Row], place: &str, now: Timestamp) -> String {
     let made = now.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M UTC").to_string();
@@ -38,6 +43,15 @@ pub(super) fn page(rows: &[Row], place: &str, now: Timestamp) -> String {
                         input #search type="search" autocomplete="off" spellcheck="false"
                             placeholder="namespace, name, account, reason …";
                         label { input #attention type="checkbox"; "Only what needs somebody" }
+                        // For small screens, on which the table has no head to sort by.
+                        label.small {
+                            "Sort by"
+                            select #order {
+                                @for (index, name) in COLUMNS.into_iter().enumerate() {
+                                    option value=(index) selected[index == BY_END] { (name) }
+                                }
+                            }
+                        }
                         output for="search attention" aria-live="polite" {}
                     }
                     (table(rows))
@@ -63,7 +77,7 @@ fn counts(rows: &[Row]) -> Markup {
     let count = |of: fn(&Row) -> bool| rows.iter().filter(|row| of(row)).count();
     let counts = [
         (rows.len(), "connections", ""),
-        (count(|row| row.urgency == Urgency::Ended), "with a token that has ended", "Ended"),
+        (count(|row| row.urgency == Urgency::Ended), "with an ended token", "Ended"),
         (count(|row| row.urgency == Urgency::Soon), "with a token that ends soon", "Soon"),
         (count(|row| row.ready != "True"), "not Ready", "False"),
     ];
@@ -76,17 +90,20 @@ fn counts(rows: &[Row]) -> Markup {
     }
 }
 
+/// A table. Its parts say that they are one, as a browser forgets it where a small screen shows rows as cards.
 fn table(rows: &[Row]) -> Markup {
     html! {
-        table {
-            thead {
-                tr {
-                    @for (index, name) in ["Connection", "Ends", "Ready", "Account", "Contact", "Secret", "KMS"].into_iter().enumerate() {
-                        th scope="col" aria-sort=[(index == 1).then_some("ascending")] { button type="button" { (name) } }
+        table role="table" aria-label="Connections" {
+            thead role="rowgroup" {
+                tr role="row" {
+                    @for (index, name) in COLUMNS.into_iter().enumerate() {
+                        th role="columnheader" scope="col" aria-sort=[(index == BY_END).then_some("ascending")] {
+                            button type="button" { (name) }
+                        }
                     }
                 }
             }
-            tbody { @for row in rows { (line(row)) } }
+            tbody role="rowgroup" { @for row in rows { (line(row)) } }
         }
         @if rows.is_empty() { p { "There are no connections." } }
     }
@@ -94,13 +111,12 @@ fn table(rows: &[Row]) -> Markup {
 
 fn line(row: &Row) -> Markup {
     let urgency = format!("{:?}", row.urgency);
-    let attention = row.ready != "True" || matches!(row.urgency, Urgency::Ended | Urgency::Soon);
     // What nobody knows is sorted last.
     let key = row.day().unwrap_or_else(|| "9999".to_owned());
     html! {
-        tr data-attention=[attention.then_some("yes")] {
-            th scope="row" { (row.name) small { (row.namespace) } }
-            td.end .(urgency) data-key=(key) data-name="Ends" {
+        tr role="row" data-attention=[row.what_to_do.as_ref().map(|_| "yes")] {
+            th role="rowheader" scope="row" { (row.name) small { (row.namespace) } }
+            td.end .(urgency) role="cell" data-key=(key) data-name="Ends" {
                 @match (row.day(), row.left()) {
                     (Some(day), Some(left)) => {
                         @if row.inferred() { span title="the latest day that is possible; no end is declared" { "≤ " (day) } }
@@ -110,15 +126,15 @@ fn line(row: &Row) -> Markup {
                     _ => "not known",
                 }
             }
-            td data-name="Ready" {
+            td role="cell" data-name="Ready" {
                 span.(row.ready) { (row.ready) }
-                @if row.ready != "True" { small { (row.reason) ": " (row.message) } }
+                @if let Some(what) = &row.what_to_do { small { (what) } }
                 @if !row.missing_scopes.is_empty() { small { "Missing: " (row.missing_scopes.join(", ")) } }
             }
-            td data-name="Account" { (row.account.as_deref().unwrap_or_default()) }
-            td data-name="Contact" { (row.contact.as_deref().unwrap_or_default()) }
-            td data-name="Secret" { (row.secret) }
-            td data-name="KMS" { @if let Some(connection) = &row.connection { (connection) small { (row.kms.as_deref().unwrap_or_default()) } } }
+            td role="cell" data-name="Account" { (row.account.as_deref().unwrap_or_default()) }
+            td role="cell" data-name="Contact" { (row.contact.as_deref().unwrap_or_default()) }
+            td role="cell" data-name="Secret" { (row.secret) }
+            td role="cell" data-name="KMS" { @if let Some(connection) = &row.connection { (connection) small { (row.kms.as_deref().unwrap_or_default()) } } }
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use std::cmp::Ordering;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use kube::ResourceExt;
 use serde::Serialize;
 
 use crate::{
     api::BitbucketConnection,
     domain::{
-        conditions::{self, types},
+        conditions::{self, Reason, types},
         duration::Span,
         expiry::{self, ExpirySource},
         spec,
@@ -29,7 +29,7 @@ pub(super) struct Row {
     pub uid: String,
     /// When the token in the Secret ends; absent where nobody knows yet.
     pub ends: Option<Timestamp>,
-    /// Whole days until then; negative after it.
+    /// Days on the calendar (UTC) from today until that day; negative after it.
     pub days_left: Option<i64>,
     /// How the end is known: Secret, Annotation, Spec; Inferred is the latest day that is possible.
     pub source: Option<&'static str>,
@@ -38,8 +38,10 @@ pub(super) struct Row {
     pub ready: String,
     /// Reason of the condition Ready.
     pub reason: String,
-    /// What its message says to do.
+    /// What its message says.
     pub message: String,
+    /// What somebody must do now; absent where nobody must do anything.
+    pub what_to_do: Option<String>,
     /// User name of the Bitbucket account.
     pub account: Option<String>,
     /// Who must act.
@@ -74,18 +76,19 @@ impl Row {
     pub fn of(object: &BitbucketConnection, now: Timestamp) -> Self {
         let status = object.status.clone().unwrap_or_default();
         let ready = conditions::find(&status.conditions, types::READY);
+        let expiry = conditions::find(&status.conditions, types::EXPIRING_SOON);
         let token = status.token.unwrap_or_default();
         let scopes = status.scopes.unwrap_or_default();
         let ends = token.expires_at.map(|time| time.0);
         let source = token.expiry_source.as_deref().and_then(ExpirySource::parse);
         let thresholds = spec::warn_before(&object.spec).unwrap_or_default();
         let list = |names: Vec<String>| names.iter().map(|name| one_line(name)).collect();
-        Self {
+        let mut row = Self {
             namespace: object.namespace().unwrap_or_default(),
             name: object.name_any(),
             uid: object.uid().unwrap_or_default(),
             ends,
-            days_left: ends.map(|at| at.duration_since(now).as_secs().div_euclid(86_400)),
+            days_left: ends.map(|at| days_between(now, at)),
             source: source.map(ExpirySource::as_str),
             urgency: Urgency::of(ends, source, &thresholds, now),
             ready: ready.map_or("Unknown", |ready| ready.status.as_str()).to_owned(),
@@ -94,6 +97,7 @@ impl Row {
                 || "The operator has not looked at this object yet; does it run, and serve this namespace?".to_owned(),
                 |ready| one_line(&ready.message),
             ),
+            what_to_do: None,
             account: status.account.and_then(|account| account.username).as_deref().map(one_line),
             contact: object.spec.contact.as_deref().map(one_line),
             secret: object.spec.secret_ref.name.clone(),
@@ -102,7 +106,17 @@ impl Row {
             missing_scopes: list(scopes.missing),
             excess_scopes: list(scopes.excess),
             thresholds,
-        }
+        };
+        let no_date = expiry.filter(|it| it.reason == Reason::ExpiryInvalid.as_str());
+        row.what_to_do = match no_date {
+            _ if row.ready != "True" => Some(format!("{}: {}", row.reason, row.message)),
+            Some(it) => Some(format!("{}: {}", one_line(&it.reason), one_line(&it.message))),
+            None if matches!(row.urgency, Urgency::Ended | Urgency::Soon) => {
+                Some(format!("Put a new token into the Secret {}, with its date.", row.secret))
+            }
+            None => None,
+        };
+        row
     }
 
     /// Whether the token ends within this time, or has ended.
@@ -137,6 +151,12 @@ impl Row {
             days => format!("{days} days"),
         })
     }
+}
+
+/// Days on the calendar: what ends tomorrow at noon ends in one day, late in the evening too.
+fn days_between(now: Timestamp, at: Timestamp) -> i64 {
+    let day = |time: Timestamp| time.to_zoned(TimeZone::UTC).date();
+    day(at).duration_since(day(now)).as_hours() / 24
 }
 
 impl Urgency {
@@ -203,19 +223,25 @@ pub(super) mod tests {
     #[test]
     fn how_soon_somebody_must_act() {
         let table = [
-            ("2027-03-01T00:00:00Z", "Secret", Urgency::Later, Some(89), "89 days"),
+            ("2027-03-01T00:00:00Z", "Secret", Urgency::Later, Some(90), "90 days"),
             ("2026-12-31T12:00:00Z", "Secret", Urgency::Soon, Some(30), "30 days"),
             ("2026-12-31T12:00:01Z", "Secret", Urgency::Later, Some(30), "30 days"),
             ("2026-12-02T13:00:00Z", "Spec", Urgency::Soon, Some(1), "1 day"),
             ("2026-12-01T13:00:00Z", "Spec", Urgency::Soon, Some(0), "today"),
             ("2026-12-01T12:00:00Z", "Spec", Urgency::Ended, Some(0), "today"),
-            ("2026-12-01T11:00:00Z", "Annotation", Urgency::Ended, Some(-1), "1 day ago"),
-            ("2026-11-01T00:00:00Z", "Annotation", Urgency::Ended, Some(-31), "31 days ago"),
-            ("2026-11-01T00:00:00Z", "Inferred", Urgency::Soon, Some(-31), "31 days ago"),
+            ("2026-12-01T11:00:00Z", "Annotation", Urgency::Ended, Some(0), "today"),
+            ("2026-12-02T00:00:00Z", "Annotation", Urgency::Soon, Some(1), "1 day"),
+            ("2026-11-30T23:59:59Z", "Annotation", Urgency::Ended, Some(-1), "1 day ago"),
+            ("2026-11-01T00:00:00Z", "Annotation", Urgency::Ended, Some(-30), "30 days ago"),
+            ("2026-11-01T00:00:00Z", "Inferred", Urgency::Soon, Some(-30), "30 days ago"),
         ];
         for (at, source, urgency, days, words) in table {
             let row = ending("payments", at, source);
-            assert_eq!((row.urgency, row.days_left, row.left().as_deref()), (urgency, days, Some(words)), "{at} {source}");
+            assert_eq!(
+                (row.urgency, row.days_left, row.left().as_deref()),
+                (urgency, days, Some(words)),
+                "{at} {source}"
+            );
         }
         let unknown = row("payments", json!({"status": {"token": null}}));
         assert_eq!((unknown.urgency, unknown.left()), (Urgency::Unknown, None));
@@ -233,6 +259,31 @@ pub(super) mod tests {
         assert_eq!(rows.each_ref().map(|row| row.name.as_str()), ["a", "b", "late", "unknown"]);
         let soon = rows.iter().filter(|row| row.ends_within(Span::from_days(30), now()));
         assert_eq!(soon.map(|row| row.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_somebody_must_do_is_said() {
+        let condition = |kind: &str, status: &str, reason: &str, message: &str| {
+            json!({"type": kind, "status": status, "reason": reason, "message": message,
+                "lastTransitionTime": "2026-11-01T00:00:00Z"})
+        };
+        let ready = condition("Ready", "True", "Succeeded", "All is well.");
+        let lacking = condition("Ready", "False", "ScopesMissing", "The token lacks a scope.");
+        let no_date = condition("ExpiringSoon", "Unknown", "ExpiryInvalid", "No date can be read.");
+        let near = condition("ExpiringSoon", "True", "WarningWindow", "It ends.");
+        let at = |day: &str| json!({"expiresAt": format!("{day}T00:00:00Z"), "expirySource": "Secret"});
+        let new_token = Some("Put a new token into the Secret bitbucket-token, with its date.");
+        let table = [
+            (vec![&ready], at("2027-06-01"), None),
+            (vec![&ready, &near], at("2026-12-10"), new_token),
+            (vec![&ready, &near], at("2026-11-10"), new_token),
+            (vec![&ready, &no_date], Value::Null, Some("ExpiryInvalid: No date can be read.")),
+            (vec![&lacking, &near], at("2026-12-10"), Some("ScopesMissing: The token lacks a scope.")),
+        ];
+        for (conditions, token, expected) in table {
+            let row = row("payments", json!({"status": {"conditions": conditions, "token": token}}));
+            assert_eq!(row.what_to_do.as_deref(), expected, "{conditions:?}");
+        }
     }
 
     #[test]

@@ -3,11 +3,36 @@
 use super::row::{Row, Urgency};
 use crate::cli::screen::{Cell, Screen, Tone, header, plain};
 
-/// The whole output.
+/// How many columns a sentence takes at least, if it is to be read.
+const SENTENCE: usize = 36;
+/// The columns that a narrow screen has room for, too: all but account, contact and what to do.
+const FEW: usize = 5;
+
+/// The whole output. Where there is no room for what to do in the table, that stands below it.
 pub(super) fn text(rows: &[Row], screen: Screen) -> String {
     let head = header(["NAMESPACE", "NAME", "ENDS", "LEFT", "READY", "ACCOUNT", "CONTACT", "WHAT TO DO"]);
-    let table = screen.table([head].into_iter().chain(rows.iter().map(row)));
-    format!("{table}\n{}", screen.text(summary(rows), Tone::Plain))
+    let mut cells: Vec<Vec<Cell>> = [head].into_iter().chain(rows.iter().map(row)).collect();
+    let columns = cells[0].len();
+    let width = |column: usize| cells.iter().map(|row| row[column].0.chars().count()).max().unwrap_or_default();
+    let names: usize = (0..columns - 1).map(|column| width(column) + 2).sum();
+    let beside = rows.iter().all(|row| row.what_to_do.is_none()) || names + SENTENCE <= screen.width();
+    let kept = match beside {
+        true => columns,
+        false if names <= screen.width() => columns - 1,
+        false => FEW,
+    };
+    cells.iter_mut().for_each(|row| row.truncate(kept));
+    let mut parts = vec![screen.table(cells)];
+    if !beside {
+        let todo = |row: &Row| {
+            let what = row.what_to_do.as_deref()?;
+            Some(vec![plain(format!("{}/{}", row.namespace, row.name)), plain(what)])
+        };
+        parts
+            .push(screen.table([header(["CONNECTION", "WHAT TO DO"])].into_iter().chain(rows.iter().filter_map(todo))));
+    }
+    parts.push(screen.text(summary(rows), Tone::Plain));
+    parts.join("\n")
 }
 
 fn row(row: &Row) -> Vec<Cell> {
@@ -24,7 +49,6 @@ fn row(row: &Row) -> Vec<Cell> {
     };
     // The latest day that is possible is no day that somebody declared.
     let ends = row.day().map_or_else(|| "–".to_owned(), |day| if row.inferred() { format!("≤ {day}") } else { day });
-    let what = if row.ready == "True" { String::new() } else { format!("{}: {}", row.reason, row.message) };
     vec![
         plain(row.namespace.as_str()),
         plain(row.name.as_str()),
@@ -33,7 +57,7 @@ fn row(row: &Row) -> Vec<Cell> {
         (row.ready.clone(), ready),
         or_dash(&row.account),
         or_dash(&row.contact),
-        plain(what),
+        plain(row.what_to_do.as_deref().unwrap_or_default()),
     ]
 }
 
@@ -91,13 +115,33 @@ mod tests {
         ];
         insta::assert_snapshot!(text(&rows, Screen::new(140, false)), @"
         NAMESPACE  NAME      ENDS          LEFT         READY  ACCOUNT    CONTACT  WHAT TO DO
-        team-a     ended     2026-11-20    12 days ago  True   hanzo-bot  #team-a
-        team-a     soon      2026-12-11    9 days       True   hanzo-bot  #team-a
-        team-a     inferred  ≤ 2027-11-01  334 days     True   hanzo-bot  #team-a
+        team-a     ended     2026-11-20    11 days ago  True   hanzo-bot  #team-a  Put a new token into the Secret bitbucket-token, with its date.
+        team-a     soon      2026-12-11    10 days      True   hanzo-bot  #team-a  Put a new token into the Secret bitbucket-token, with its date.
+        team-a     inferred  ≤ 2027-11-01  335 days     True   hanzo-bot  #team-a
         team-a     failing   –             –            False  –          –        ScopesMissing: The token lacks read:user:bitbucket.
 
         4 connections: 1 token has ended, 1 token ends soon, 1 end is not known, 1 connection is not Ready. ≤ marks the latest day that is possible:
         put expiresAt into the Secret to be warned in time.
+        ");
+        insta::assert_snapshot!(text(&rows, Screen::new(60, false)), @"
+        NAMESPACE  NAME      ENDS          LEFT         READY
+        team-a     ended     2026-11-20    11 days ago  True
+        team-a     soon      2026-12-11    10 days      True
+        team-a     inferred  ≤ 2027-11-01  335 days     True
+        team-a     failing   –             –            False
+
+        CONNECTION      WHAT TO DO
+        team-a/ended    Put a new token into the Secret
+                        bitbucket-token, with its date.
+        team-a/soon     Put a new token into the Secret
+                        bitbucket-token, with its date.
+        team-a/failing  ScopesMissing: The token lacks
+                        read:user:bitbucket.
+
+        4 connections: 1 token has ended, 1 token ends soon, 1 end
+        is not known, 1 connection is not Ready. ≤ marks the latest
+        day that is possible: put expiresAt into the Secret to be
+        warned in time.
         ");
     }
 
