@@ -26,6 +26,7 @@ mod kms_versions;
 mod leadership;
 mod lifecycle;
 mod limits;
+mod list;
 mod memory_api;
 mod misuse;
 mod modes;
