@@ -12,9 +12,12 @@ IMAGE ?= localhost/$(BIN):dev
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## show the main job: control plane, stand-ins, a connection from token to rotation (KEEP=1 keeps it running)
+demo: ## show the main job: control plane, stand-ins, a connection from token to rotation (KEEP=1 keeps it running, CONTEXT=name uses that cluster)
 	@echo "== building the demo and the operator (the first time takes minutes)"
-	@KEEP=$(KEEP) $(CARGO) run --example demo
+	@KEEP=$(KEEP) CONTEXT=$(CONTEXT) $(CARGO) run --example demo
+
+demo-test: controlplane ## play the demo on a cluster that is there already, and see that nothing is left of it (minutes)
+	$(CARGO) test --test cluster demo -- --ignored
 
 test: lint tools controlplane ## check everything: format, lints, then unit, command line and cluster tests
 	@echo "== tests: unit, command line, cluster"
@@ -35,7 +38,7 @@ bench: ## measure the program as it is shipped: throughput, memory, CPU, calls (
 	image/root.sh
 	$(CARGO) run --profile simulate -p bench -- --program target/image/root/$(BIN) --objects $(OBJECTS) $(BENCH)
 
-test-all: test simulate deny image-test ## what `make test` checks, and what takes longer: a day, dependencies, the image
+test-all: test demo-test simulate deny image-test ## what `make test` checks, and what takes longer: a day, dependencies, the image
 
 lint: ## check format and lints
 	@echo "== format"
@@ -50,6 +53,9 @@ crds: ## write the CRDs anew after a change of the kinds: crds/, and those in th
 docs: ## write the generated pages anew: all messages, docs/conditions.md, metrics.md, outages.md (read the difference)
 	UPDATE_DOCS=1 $(CARGO) test --quiet --lib words
 	UPDATE_DOCS=1 $(CARGO) test --quiet --test in_process faults::while_it_lasts
+
+pictures: tools ## take the pictures in docs/pictures anew after a change of the page or the calendar (needs Chromium and npm)
+	UPDATE_DOCS=1 $(CARGO) test --quiet --test page pictures
 
 book: ## make a site of docs/ in target/book (needs mdbook and python3)
 	mdbook build
@@ -77,7 +83,8 @@ controlplane: ## find or build the control plane and helm, which the cluster tes
 	$(CARGO) run --quiet -p controlplane -- build
 	$(CARGO) run --quiet -p controlplane -- helm
 
-tools: ## find or unpack Prometheus and promtool for the tests of alerts and dashboard (Debian; skipped elsewhere)
+tools: ## find or get Prometheus, Chromium and others for the tests that need them (Debian, npm; skipped elsewhere)
 	@tests/observability/install-tools.sh
+	@tests/page/install-tools.sh
 
-.PHONY: help demo test proof test-all simulate bench fuzz lint crds docs book chart deny sbom image image-test controlplane tools
+.PHONY: help demo demo-test test proof test-all simulate bench fuzz lint crds docs pictures book chart deny sbom image image-test controlplane tools

@@ -10,6 +10,7 @@ mod chart;
 mod crash;
 mod credentials;
 mod deletion;
+mod demo;
 mod descriptions;
 mod drift;
 mod expiry;
