@@ -15,9 +15,12 @@ IMAGE ?= localhost/$(BIN):dev
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## show the main job: control plane, stand-ins, a connection from token to rotation (KEEP=1 keeps it running)
+demo: ## show the main job: control plane, stand-ins, a connection from token to rotation (KEEP=1 keeps it running, CONTEXT=name uses that cluster)
 	@echo "== building the demo and the operator (the first time takes minutes)"
-	@KEEP=$(KEEP) $(CARGO) run --example demo
+	@KEEP=$(KEEP) CONTEXT=$(CONTEXT) $(CARGO) run --example demo
+
+demo-test: controlplane ## play the demo on a cluster that is there already, and see that nothing is left of it (minutes)
+	$(CARGO) test --test cluster demo -- --ignored
 
 test: lint tools controlplane ## check everything: format, lints, then unit, command line and cluster tests
 	@echo "== tests: unit, command line, cluster"
@@ -45,7 +48,7 @@ bench: ## measure the program as it is shipped: throughput, memory, CPU, calls (
 	image/root.sh
 	$(CARGO) run --profile simulate -p bench -- --program target/image/root/$(BIN) --objects $(OBJECTS) $(BENCH)
 
-test-all: test simulate histories deny image-test ## `make test`, and what takes longer: a day, histories, dependencies, the image
+test-all: test demo-test simulate histories deny image-test ## `make test`, and what takes longer: a day, histories, dependencies, the image
 
 lint: ## check format and lints
 	@echo "== format"
@@ -64,6 +67,9 @@ docs: ## write the generated pages anew (read the difference), then make the sit
 	@$(MDBOOK) --version >/dev/null 2>&1 || $(CARGO) install --locked mdbook
 	$(MDBOOK) build
 	$(CARGO) test --quiet --test docs
+
+pictures: tools ## take the pictures in docs/pictures anew after a change of the page or the calendar (needs Chromium and npm)
+	UPDATE_DOCS=1 $(CARGO) test --quiet --test page pictures
 
 chart: ## write the chart's README.md and deploy/ anew after a change of the chart (builds helm where none is found: minutes, once)
 	UPDATE_DOCS=1 $(CARGO) test --quiet --test cluster -- chart::generated
@@ -89,7 +95,8 @@ controlplane: ## find or build what the tests need: control plane, helm, kstatus
 	$(CARGO) run --quiet -p controlplane -- helm
 	$(CARGO) run --quiet -p controlplane -- judges
 
-tools: ## find or unpack Prometheus and promtool for the tests of alerts and dashboard (Debian; skipped elsewhere)
+tools: ## find or get Prometheus, Chromium and others for the tests that need them (Debian, npm; skipped elsewhere)
 	@tests/observability/install-tools.sh
+	@tests/page/install-tools.sh
 
-.PHONY: help demo test proof mutants test-all simulate histories bench fuzz lint crds docs chart deny sbom image image-test controlplane tools
+.PHONY: help demo demo-test test proof mutants test-all simulate histories bench fuzz lint crds docs pictures chart deny sbom image image-test controlplane tools

@@ -4,6 +4,10 @@
 
 #[path = "cli/check.rs"]
 mod check;
+#[path = "cli/hook.rs"]
+mod hook;
+#[path = "cli/krew.rs"]
+mod krew;
 
 use std::{
     fs,

@@ -17,6 +17,17 @@ pub enum Error {
         /// The answer of the operating system.
         source: io::Error,
     },
+    /// Somebody's objects are not to be played with.
+    #[error(
+        "the cluster of the context {context} has {what} already: the demo would meddle with it. Choose another \
+         cluster, or leave CONTEXT out; what a demo left behind is removed by kubectl delete"
+    )]
+    InUse {
+        /// The context.
+        context: String,
+        /// The first thing that was found.
+        what: String,
+    },
     /// A command failed.
     #[error("`{command}` failed:\n{output}")]
     Command {

@@ -1,9 +1,10 @@
 //! The main job in one command: a Bitbucket connection from its first day to its last, on a real control plane, with the
 //! real operator, and with stand-ins for Bitbucket and the KMS.
 //!
-//! `screen` what it looks like · `stage` what runs · `standins` Bitbucket and the KMS · `watch` what there is to see ·
+//! `screen` what it looks like · `cluster` where it plays · `stage` what runs · `standins` Bitbucket and the KMS · `watch` what there is to see ·
 //! `story` the eight steps.
 
+mod cluster;
 mod error;
 mod screen;
 mod stage;
@@ -25,9 +26,10 @@ Shows what the operator does, step by step, on a control plane of its own; takes
 
 usage: cargo run --example demo
 
-  KEEP=1      leave everything running, and say how to use and how to stop it
-  NO_COLOR=1  no colours
-  COLUMNS=N   how wide the output is";
+  CONTEXT=name  use the cluster of this context of your kubeconfig; what is made there is removed at the end
+  KEEP=1        leave everything running, and say how to use and how to stop it
+  NO_COLOR=1    no colours
+  COLUMNS=N     how wide the output is";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -55,23 +57,42 @@ async fn demo() -> Result<ExitCode, Error> {
     let listening = || cannot("listen for signals");
     let mut interrupt = signal(SignalKind::interrupt()).map_err(listening())?;
     let mut terminate = signal(SignalKind::terminate()).map_err(listening())?;
-    tokio::select! {
-        result = perform() => result,
-        _ = interrupt.recv() => Ok(ExitCode::from(130)),
-        _ = terminate.recv() => Ok(ExitCode::from(143)),
-    }
-}
-
-async fn perform() -> Result<ExitCode, Error> {
-    let keep = std::env::var_os("KEEP").is_some_and(|value| !value.is_empty() && value != "0");
+    let mut interrupted = async || {
+        tokio::select! {
+            _ = interrupt.recv() => ExitCode::from(130),
+            _ = terminate.recv() => ExitCode::from(143),
+        }
+    };
+    let context = std::env::var("CONTEXT").ok().filter(|name| !name.is_empty());
     let screen = Screen::stdout();
     screen.styled("Bitbucket connections of Hanzo KMS, kept by Kubernetes", Style::Bold);
-    screen.text("A real control plane and the real operator; Bitbucket and the KMS are stand-ins on this machine.");
+    let cluster = if context.is_some() { "A cluster of yours" } else { "A real control plane" };
+    screen.text(&format!("{cluster} and the real operator; Bitbucket and the KMS are stand-ins on this machine."));
     screen.line("");
-    let stage = Stage::set(&screen).await?;
+    let stage = tokio::select! {
+        stage = Stage::set(&screen, context.as_deref()) => stage?,
+        code = interrupted() => return Ok(code),
+    };
+    let code = tokio::select! {
+        code = perform(&screen, &stage) => code?,
+        code = interrupted() => {
+            stage.strike().await?;
+            return Ok(code);
+        }
+    };
+    if std::env::var_os("KEEP").is_some_and(|value| !value.is_empty() && value != "0") {
+        stage.keep(&screen)?;
+    } else {
+        stage.strike().await?;
+    }
+    Ok(code)
+}
+
+/// Tells the story, and says how it ended.
+async fn perform(screen: &Screen, stage: &Stage) -> Result<ExitCode, Error> {
     let started = Instant::now();
-    let told = story::tell(&screen, &stage).await;
-    let code = match &told {
+    let told = story::tell(screen, stage).await;
+    Ok(match &told {
         Ok(()) => {
             let view = stage.stand_ins.view().await?;
             screen.line("");
@@ -85,16 +106,10 @@ async fn perform() -> Result<ExitCode, Error> {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            explain(&screen, &stage, error).await;
+            explain(screen, stage, error).await;
             ExitCode::FAILURE
         }
-    };
-    if keep {
-        stage.keep(&screen)?;
-    } else {
-        stage.strike().await;
-    }
-    Ok(code)
+    })
 }
 
 /// What a person needs to find out why a step failed.

@@ -8,12 +8,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use controlplane::{ControlPlane, Kept, Printer, Program, Programs, Progress};
+use controlplane::{Printer, Progress};
 use serde_json::Value;
 use sim::seed;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
+use crate::cluster::Cluster;
 use crate::error::{Error, cannot};
 use crate::screen::{Screen, quote};
 use crate::standins::StandIns;
@@ -31,16 +32,15 @@ const PROXIES: [&str; 8] =
 pub struct Stage {
     /// Bitbucket and the KMS.
     pub stand_ins: StandIns,
-    programs: Programs,
     program: PathBuf,
     operator: Mutex<Child>,
     operator_log: PathBuf,
-    cluster: ControlPlane,
+    cluster: Cluster,
 }
 
 impl Stage {
-    /// Builds, finds and starts everything, and says so.
-    pub async fn set(screen: &Screen) -> Result<Self, Error> {
+    /// Builds, finds and starts everything, on a control plane of its own or on the cluster of this context, and says so.
+    pub async fn set(screen: &Screen, context: Option<&str>) -> Result<Self, Error> {
         let started = Instant::now();
         // Asked before anything is built: afterwards it might be another file.
         let demo = std::env::current_exe().map_err(cannot("find the demo's own program"))?;
@@ -48,34 +48,52 @@ impl Stage {
         screen.done("program", &format!("{OPERATOR}, built"), started.elapsed());
 
         let started = Instant::now();
-        let mut printer = Printer::stderr();
-        let programs = Programs::find_or_build(|progress| printer.show(&progress)).await?;
-        drop(printer);
-        let cluster = ControlPlane::start(&programs).await?;
+        let cluster = Cluster::of(context).await?;
+        match Self::equip(screen, &cluster, started, &demo, &program).await {
+            Ok((stand_ins, operator, operator_log)) => {
+                Ok(Self { stand_ins, program, operator: Mutex::new(operator), operator_log, cluster })
+            }
+            Err(error) => {
+                // What failed first is what matters.
+                let _ = cluster.clean().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts on the cluster what the story needs.
+    async fn equip(
+        screen: &Screen,
+        cluster: &Cluster,
+        started: Instant,
+        demo: &Path,
+        program: &Path,
+    ) -> Result<(StandIns, Child, PathBuf), Error> {
         let version = json("kubectl", &run(cluster.kubectl(), "kubectl", &["version", "-o", "json"], None).await?)?;
         let version = version["serverVersion"]["gitVersion"].as_str().unwrap_or_default().to_owned();
-        let details = format!("Kubernetes {version}: etcd, API server, controllers; no containers");
-        screen.done("control plane", &details, started.elapsed());
+        screen.done("cluster", &cluster.described(&version), started.elapsed());
 
         let started = Instant::now();
-        let stand_ins = StandIns::start(&demo, cluster.undertaker()).await?;
+        let stand_ins = StandIns::start(demo, cluster.undertaker()).await?;
         let at = &stand_ins.addresses;
         screen.done("stand-ins", &format!("Bitbucket {}, KMS {}", at.bitbucket, at.kms), started.elapsed());
 
         let started = Instant::now();
-        let crds = run(Command::new(&program), OPERATOR, &["crds"], None).await?;
+        let crds = run(Command::new(program), OPERATOR, &["crds"], None).await?;
         run(cluster.kubectl(), "kubectl", &["apply", "--server-side", "-f", "-"], Some(&crds)).await?;
-        let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
+        let kind = "crd/bitbucketconnections.connections.kms.hanzo.ai";
+        let others = ["crd/kmsinstances.connections.kms.hanzo.ai", "crd/clusterkmsinstances.connections.kms.hanzo.ai"];
+        let wait = ["wait", "--for=condition=Established", kind, others[0], others[1], "--timeout=60s"];
         run(cluster.kubectl(), "kubectl", &wait, None).await?;
         let details = format!("{OPERATOR} crds | kubectl apply --server-side -f -");
         screen.done("CRDs", &details, started.elapsed());
 
         let started = Instant::now();
         let operator_log = cluster.dir().join("operator.log");
-        let operator = start_operator(&program, &cluster, &stand_ins, &operator_log)?;
+        let operator = start_operator(program, cluster, &stand_ins, &operator_log)?;
         let details = format!("{OPERATOR} {} …", run_arguments(&stand_ins).join(" "));
         screen.done("operator", &details, started.elapsed());
-        Ok(Self { stand_ins, programs, program, operator: Mutex::new(operator), operator_log, cluster })
+        Ok((stand_ins, operator, operator_log))
     }
 
     /// Runs kubectl in the root of the repository and returns what it prints.
@@ -89,31 +107,37 @@ impl Stage {
         if text.trim().is_empty() { Ok(None) } else { json("kubectl", &text).map(Some) }
     }
 
-    /// Applies the manifests as they are, or with the address at which the KMS listens this time. Returns the command
-    /// and what it prints.
+    /// What has to be replaced in the manifests: where the KMS listens this time, and what the cluster asks for.
+    fn replacements(&self) -> Vec<(String, String)> {
+        let (usual, here) = (format!("http://127.0.0.1:{}", seed::KMS_PORT), self.stand_ins.addresses.kms.clone());
+        let address = (usual != here).then_some((usual, here));
+        address.into_iter().chain(self.cluster.replacements()).collect()
+    }
+
+    /// Applies the manifests with these replacements. Returns the command and what it prints.
+    async fn apply_with(&self, replacements: &[(String, String)]) -> Result<(String, String), Error> {
+        let replaced = |text: String, (from, to): &(String, String)| text.replace(from, to);
+        let manifests = replacements.iter().fold(examples()?, replaced);
+        let output = run(self.cluster.kubectl(), "kubectl", &["apply", "-f", "-"], Some(&manifests)).await?;
+        Ok((sed(replacements), output))
+    }
+
+    /// Applies the manifests as they are, or as this stage needs them. Returns the command and what it prints.
     pub async fn apply_examples(&self) -> Result<(String, String), Error> {
-        if self.stand_ins.at_usual_port() {
+        let replacements = self.replacements();
+        if replacements.is_empty() {
             let arguments = ["apply", "-f", "examples/"];
             return Ok((shown("kubectl", &arguments), self.kubectl(&arguments).await?));
         }
-        let usual = format!("http://127.0.0.1:{}", seed::KMS_PORT);
-        let here = self.stand_ins.addresses.kms.as_str();
-        let manifests = examples()?.replace(&usual, here);
-        let output = run(self.cluster.kubectl(), "kubectl", &["apply", "-f", "-"], Some(&manifests)).await?;
-        let command = format!("sed 's|{usual}|{here}|' examples/*.yaml | kubectl apply -f -");
-        Ok((command, output))
+        self.apply_with(&replacements).await
     }
 
     /// Applies the manifests with a connection that is only to be observed. Returns the command and what it prints.
     pub async fn apply_observing(&self) -> Result<(String, String), Error> {
-        let (line, policy) = ("\n  description:", "\n  managementPolicy: Observe");
-        let usual = format!("http://127.0.0.1:{}", seed::KMS_PORT);
-        let here = self.stand_ins.addresses.kms.as_str();
-        let manifests = examples()?.replace(&usual, here).replace(line, &format!("{policy}{line}"));
-        let output = run(self.cluster.kubectl(), "kubectl", &["apply", "-f", "-"], Some(&manifests)).await?;
-        let address = if usual == here { String::new() } else { format!("s|{usual}|{here}|; ") };
-        let policy = r"s|^  description:|  managementPolicy: Observe\n&|";
-        Ok((format!("sed '{address}{policy}' examples/*.yaml | kubectl apply -f -"), output))
+        let mut replacements = self.replacements();
+        let (field, policy) = ("  description:", "  managementPolicy: Observe\n  description:");
+        replacements.push((field.to_owned(), policy.to_owned()));
+        self.apply_with(&replacements).await
     }
 
     /// Checks the token in the Secret with this e-mail address. Returns the command and what it prints.
@@ -151,8 +175,9 @@ impl Stage {
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 
-    /// Ends everything and removes what it wrote.
-    pub async fn strike(mut self) {
+    /// Ends everything and removes what it wrote. Fails where something can't be taken away from the cluster.
+    pub async fn strike(mut self) -> Result<(), Error> {
+        let cleaned = self.cluster.clean().await;
         let operator = self.operator.get_mut().unwrap_or_else(PoisonError::into_inner);
         for child in [operator, &mut self.stand_ins.child] {
             // What can't be ended here, the undertaker ends.
@@ -162,29 +187,31 @@ impl Stage {
             }
         }
         self.cluster.stop().await;
+        cleaned
     }
 
     /// Leaves everything running, and says how to use and how to stop it.
     #[expect(clippy::zombie_processes, reason = "they outlive this process")]
     pub fn keep(self, screen: &Screen) -> Result<(), Error> {
+        let folder = self.cluster.kubectl_folder().filter(|folder| !in_path(folder)).map(Path::to_owned);
+        let replacements = self.replacements();
         let operator = self.operator.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let Kept { kubeconfig, stop, .. } = self.cluster.keep(&[operator.id(), self.stand_ins.child.id()])?;
+        let (kubeconfig, stop) = self.cluster.keep(&[operator.id(), self.stand_ins.child.id()])?;
         let at = &self.stand_ins.addresses;
         screen.line("");
         screen.line("Everything goes on running. To use it:");
         screen.line("");
         screen.line(&format!("  export KUBECONFIG={}", kubeconfig.display()));
-        if let Some(folder) = self.programs.path(Program::Kubectl).parent().filter(|folder| !in_path(folder)) {
+        if let Some(folder) = folder {
             screen.line(&format!("  export PATH={}:$PATH", folder.display()));
         }
         screen.line("");
         screen.line("Things to try:");
         screen.line("");
-        if self.stand_ins.at_usual_port() {
+        if replacements.is_empty() {
             screen.line("  kubectl apply -f examples/");
         } else {
-            let usual = format!("http://127.0.0.1:{}", seed::KMS_PORT);
-            screen.line(&format!("  sed 's|{usual}|{}|' examples/*.yaml | kubectl apply -f -", at.kms));
+            screen.line(&format!("  {}", sed(&replacements)));
         }
         screen.line("  kubectl get bbc,clusterkmsinstances");
         screen.line("  kubectl explain bbc.spec");
@@ -204,6 +231,13 @@ impl Stage {
     }
 }
 
+/// The command that applies the manifests with these replacements.
+fn sed(replacements: &[(String, String)]) -> String {
+    let line = |text: &str| text.replace('\n', "\\n");
+    let orders = replacements.iter().map(|(from, to)| format!("s|{}|{}|", line(from), line(to)));
+    format!("sed '{}' examples/*.yaml | kubectl apply -f -", orders.collect::<Vec<_>>().join("; "))
+}
+
 /// A command in one line, as it would be typed.
 fn shown(program: &str, arguments: &[&str]) -> String {
     arguments.iter().fold(program.to_owned(), |command, argument| command + " " + &quote(argument))
@@ -215,7 +249,7 @@ pub fn json(from: &str, text: &str) -> Result<Value, Error> {
         .map_err(|error| Error::Answer { from: from.to_owned(), reason: format!("{error}, in: {text}") })
 }
 
-async fn run(mut command: Command, name: &str, arguments: &[&str], input: Option<&str>) -> Result<String, Error> {
+pub async fn run(mut command: Command, name: &str, arguments: &[&str], input: Option<&str>) -> Result<String, Error> {
     command.args(arguments).current_dir(ROOT).kill_on_drop(true);
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -280,7 +314,7 @@ fn run_arguments(stand_ins: &StandIns) -> [&str; 6] {
     ["run", "--bitbucket-url", bitbucket, "--allowed-kms-hosts", "127.0.0.1", "--allow-insecure-kms"]
 }
 
-fn start_operator(program: &Path, cluster: &ControlPlane, stand_ins: &StandIns, log: &Path) -> Result<Child, Error> {
+fn start_operator(program: &Path, cluster: &Cluster, stand_ins: &StandIns, log: &Path) -> Result<Child, Error> {
     let logging = || cannot(format!("write {}", log.display()));
     let output = File::create(log).map_err(logging())?;
     let mut command = cluster.undertaker().command(program);

@@ -151,11 +151,6 @@ impl StandIns {
         request.send().await?.error_for_status()?;
         Ok(())
     }
-
-    /// Whether the KMS listens where the manifests say.
-    pub fn at_usual_port(&self) -> bool {
-        self.addresses.kms.ends_with(&format!(":{}", seed::KMS_PORT))
-    }
 }
 
 /// Is the stand-ins, until killed.

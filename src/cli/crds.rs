@@ -1,9 +1,6 @@
 //! `crds`: the CustomResourceDefinitions as YAML, on standard output or one file per kind.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use clap::Args;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -36,21 +33,16 @@ pub enum Error {
         /// What the serializer says.
         reason: serde_saphyr::SerializeError,
     },
-    /// A file can't be written.
-    #[error("can't write {} ({reason}): name a folder that you may write to with --output-dir", path.display())]
-    File {
-        /// Which one.
-        path: PathBuf,
-        /// What the system says.
-        reason: io::Error,
-    },
 }
 
 /// Prints or writes the CRDs.
 pub(super) fn crds(options: &CrdsOptions) -> Result<(), super::Error> {
     let files = api::crds().iter().map(File::of).collect::<Result<Vec<_>, _>>()?;
     match &options.output_dir {
-        Some(dir) => Ok(files.iter().try_for_each(|file| file.write_into(dir))?),
+        Some(dir) => {
+            let write = |file: &File| output::file(&dir.join(&file.name), &format!("{HEADER}{}", file.yaml));
+            files.iter().try_for_each(write)
+        }
         None => output::print(&together(&files)),
     }
 }
@@ -70,16 +62,6 @@ impl File {
             .map_err(|reason| Error::Yaml { name: crd.metadata.name.clone().unwrap_or_default(), reason })?;
         Ok(Self { name: format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural), yaml })
     }
-
-    fn write_into(&self, dir: &Path) -> Result<(), Error> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |reason| Error::File { path, reason }
-        };
-        let path = dir.join(&self.name);
-        std::fs::create_dir_all(dir).map_err(failed(dir))?;
-        std::fs::write(&path, format!("{HEADER}{}", self.yaml)).map_err(failed(&path))
-    }
 }
 
 /// All files as one stream of YAML documents.
@@ -90,6 +72,8 @@ fn together(files: &[File]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn files() -> Vec<File> {

@@ -6,13 +6,16 @@
 pub mod check;
 mod completions;
 mod crds;
+mod list;
+mod man;
+mod name;
 mod output;
 mod parse;
 pub mod run;
 mod scopes;
 mod screen;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{
     Command, CommandFactory, FromArgMatches, Parser, Subcommand,
@@ -22,13 +25,15 @@ use clap::{
 
 pub use check::CheckOptions;
 pub use crds::CrdsOptions;
+pub use list::ListOptions;
+pub use man::ManOptions;
 pub use run::RunOptions;
 pub use scopes::ScopesOptions;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(
-    name = "bitbucket-connection-operator",
+    name = name::NAME,
     version,
     max_term_width = 100,
     about = "Keeps Bitbucket app connections of Hanzo KMS in step with Kubernetes Secrets",
@@ -44,6 +49,8 @@ pub use scopes::ScopesOptions;
         See what to tick when making a token, then check it before it is committed:\n    \
         bitbucket-connection-operator scopes --use-case SecretSync\n    \
         bitbucket-connection-operator check --email bot@example.com --use-case SecretSync < token.txt\n\n  \
+        All connections of the cluster, those first whose tokens end first:\n    \
+        bitbucket-connection-operator list -A\n\n  \
         Complete commands and flags in bash:\n    \
         source <(bitbucket-connection-operator completions bash)\n\n\
         Exit codes: 0 done, 1 failed (the reason is on standard error), 2 the command line is wrong; check has its own.",
@@ -72,6 +79,11 @@ pub enum Task {
     /// standard input; on a terminal it is asked for. It is sent to Bitbucket alone, and never printed.
     // Boxed as well.
     Check(Box<CheckOptions>),
+    /// List all connections by the end of their tokens: a table, a calendar, a page
+    ///
+    /// Reads the cluster of the current kubeconfig context or, in a pod, of its ServiceAccount.
+    // Boxed as well.
+    List(Box<ListOptions>),
     /// Print the scopes that a use case needs, with reasons
     ///
     /// They are what to tick in Atlassian's dialog: id.atlassian.com, Security, API tokens, Create API token with
@@ -85,6 +97,10 @@ pub enum Task {
     ///
     /// That is a script by which a shell completes commands and flags.
     Completions(completions::CompletionsOptions),
+    /// Print a manual page, or write those of all commands
+    ///
+    /// They say what --help says, in the form of man(1).
+    Man(ManOptions),
 }
 
 /// Why a command failed. The text says what failed, why, and what to do.
@@ -108,9 +124,20 @@ pub enum Error {
     /// A token wasn't checked.
     #[error(transparent)]
     Check(#[from] check::Error),
+    /// Connections weren't listed.
+    #[error(transparent)]
+    List(#[from] list::Error),
     /// The CRDs can't be printed or written.
     #[error(transparent)]
     Crds(#[from] crds::Error),
+    /// A file can't be written.
+    #[error("can't write {} ({reason}): name a folder that you may write to with --output-dir", path.display())]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What the system says.
+        reason: std::io::Error,
+    },
     /// Standard output can't be written to.
     #[error("can't write to standard output ({0}): free space where it is redirected to, or redirect it elsewhere")]
     Stdout(std::io::Error),
@@ -126,7 +153,9 @@ impl Error {
             | Self::Traces(_)
             | Self::Terms(_)
             | Self::Run(_)
+            | Self::List(_)
             | Self::Crds(_)
+            | Self::File { .. }
             | Self::Stdout(_) => ExitCode::FAILURE,
         }
     }
@@ -151,10 +180,9 @@ impl Cli {
         let mut command = command();
         let run = command.find_subcommand_mut("run").filter(|_| problem.is_some());
         match (run, problem) {
-            (Some(run), Some(problem)) => Err(run
-                .clone()
-                .bin_name("bitbucket-connection-operator run")
-                .error(ErrorKind::ValueValidation, problem)),
+            (Some(run), Some(problem)) => {
+                Err(run.clone().bin_name(format!("{} run", name::called())).error(ErrorKind::ValueValidation, problem))
+            }
             _ => Ok(self),
         }
     }
@@ -174,7 +202,8 @@ fn refuse(error: clap::Error) -> ! {
 
 /// The parser. `--help` doesn't show the values of environment variables: it reads the same everywhere.
 pub fn command() -> Command {
-    Cli::command().mut_subcommand("run", |run| run.mut_args(|arg| arg.hide_env_values(true)))
+    let command = Cli::command().mut_subcommand("run", |run| run.mut_args(|arg| arg.hide_env_values(true)));
+    name::named(command, name::called())
 }
 
 /// Does what the command line asks for.
@@ -182,9 +211,11 @@ pub fn execute(cli: Cli) -> Result<ExitCode, Error> {
     match cli.command {
         Task::Run(options) => run::run(*options)?,
         Task::Check(options) => return Ok(check::check(*options)?),
+        Task::List(options) => list::list(&options)?,
         Task::Scopes(options) => scopes::scopes(&options)?,
         Task::Crds(options) => crds::crds(&options)?,
         Task::Completions(options) => completions::completions(&options, command())?,
+        Task::Man(options) => man::man(&options, command())?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,10 @@
-//! Printing to standard output, whoever reads it.
+//! Printing to standard output, whoever reads it, and into files.
 
-use std::io::{self, ErrorKind, Write};
+use std::{
+    fs,
+    io::{self, ErrorKind, Write},
+    path::Path,
+};
 
 use serde::Serialize;
 
@@ -19,4 +23,15 @@ pub(super) fn print(text: &str) -> Result<(), Error> {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::Stdout(error)),
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// Writes a file, and its folder if need be.
+pub(super) fn file(path: &Path, text: &str) -> Result<(), Error> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |reason| Error::File { path, reason }
+    };
+    let dir = path.parent().unwrap_or(path);
+    fs::create_dir_all(dir).map_err(failed(dir))?;
+    fs::write(path, text).map_err(failed(path))
 }

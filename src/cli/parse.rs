@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use url::{Host, ParseError, Url};
 
 use crate::domain::{
-    duration::Span,
+    duration::{NotADuration, Span},
     expiry, names,
     ownership::{BadOwnerId, OwnerId},
     scopes::{Scope, UseCase},
@@ -27,12 +27,27 @@ const SECONDS_MAX: i64 = 3_600;
 pub struct Limit(pub Option<NonZeroU32>);
 
 /// Name of a namespace: a DNS label.
+fn is_namespace(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+/// The one namespace that is looked into.
+pub(super) fn one_namespace(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if is_namespace(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be the name of one namespace: 1 to 63 lower case letters, digits and hyphens, with no hyphen at \
+             either end; -A is all namespaces"
+            .to_owned())
+    }
+}
+
+/// One of the namespaces that are served.
 pub(super) fn namespace(text: &str) -> Result<String, String> {
     let text = text.trim();
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    let good =
-        (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-');
-    match (good, text.is_empty()) {
+    match (is_namespace(text), text.is_empty()) {
         (true, _) => Ok(text.to_owned()),
         (false, true) => Err("the name of a namespace is empty; leave the flag out to serve all namespaces".into()),
         (false, false) => Err("a namespace has 1 to 63 lower case letters, digits and hyphens, with no hyphen at \
@@ -112,6 +127,11 @@ pub(super) fn workspace(text: &str) -> Result<String, String> {
     } else {
         Err(format!("must be the slug of a workspace, in lower case, {example}"))
     }
+}
+
+/// A duration such as 14d.
+pub(super) fn span(text: &str) -> Result<Span, NotADuration> {
+    text.parse()
 }
 
 /// When a token ends.

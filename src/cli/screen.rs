@@ -55,6 +55,11 @@ impl Screen {
         Self { width: width.max(NARROWEST), colour }
     }
 
+    /// How many characters a line has.
+    pub fn width(self) -> usize {
+        self.width.into()
+    }
+
     /// Rows of cells. Only the last column is ever broken into lines, unless there is no other way.
     pub fn table(self, rows: impl IntoIterator<Item = Vec<Cell>>) -> String {
         let mut table = Table::new();

@@ -309,7 +309,8 @@ fn secret_keys(raw: &BitbucketConnectionSpec) -> Result<SecretKeys, SpecProblem>
     })
 }
 
-fn warn_before(raw: &BitbucketConnectionSpec) -> Result<Vec<Span>, SpecProblem> {
+/// How long before the end to warn, longest first, from a spec that may be invalid otherwise.
+pub fn warn_before(raw: &BitbucketConnectionSpec) -> Result<Vec<Span>, SpecProblem> {
     let Some(texts) = raw.expiry.as_ref().and_then(|expiry| expiry.warn_before.as_ref()) else {
         return Ok(DEFAULT_WARN_BEFORE.to_vec());
     };

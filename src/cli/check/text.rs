@@ -5,7 +5,10 @@ use super::{
     report::{EndSource, Level, Outcome, Question, Report, ScopeLine, ScopeStatus},
 };
 use crate::{
-    cli::screen::{Cell, Screen, Tone, header, plain},
+    cli::{
+        name,
+        screen::{Cell, Screen, Tone, header, plain},
+    },
     domain::{expiry, verdict::Account},
 };
 
@@ -113,7 +116,7 @@ fn hint(report: &Report, question: &Question) -> Option<String> {
         return None;
     }
     let cases: Vec<_> = question.use_cases.iter().map(|case| case.as_str()).collect();
-    Some(format!("What to tick for a new token: bitbucket-connection-operator scopes --use-case {}", cases.join(",")))
+    Some(format!("What to tick for a new token: {} scopes --use-case {}", name::called(), cases.join(",")))
 }
 
 fn verdict(report: &Report, question: &Question) -> (String, Tone) {

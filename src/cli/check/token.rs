@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind, IsTerminal, Read};
 
+use crate::cli::name;
+
 /// More than any token, and than any file that somebody takes for one.
 const INPUT_MAX: u64 = 64 << 10;
 
@@ -11,8 +13,9 @@ pub enum NoToken {
     /// Nothing but white space.
     #[error(
         "there is no token on standard input. Pipe it in, so that no list of processes and no history of a shell holds it:\n  \
-         kubectl get secret bitbucket-token -o jsonpath='{{.data.token}}' | base64 -d | bitbucket-connection-operator check …\n  \
-         bitbucket-connection-operator check … < token.txt"
+         kubectl get secret bitbucket-token -o jsonpath='{{.data.token}}' | base64 -d | {program} check …\n  \
+         {program} check … < token.txt",
+        program = name::called()
     )]
     Empty,
     /// It can't be read.
