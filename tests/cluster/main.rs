@@ -44,6 +44,7 @@ mod scopes;
 mod silence;
 mod sockets;
 mod story;
+mod stranger;
 mod teardown;
 mod tls;
 mod traces;
