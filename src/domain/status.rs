@@ -120,7 +120,9 @@ pub fn report(pass: &Pass<'_>) -> Report {
     }
     let old = &before.conditions;
     let write = |kind: &str, judgement: &Judgement| conditions::condition(kind, judgement, generation, old, pass.now);
-    let expiring = expiring_soon(outlook.as_ref(), old);
+    // What was said of the token before is nothing to be repeated of none.
+    let none = matches!(pass.findings.as_ref().and_then(|findings| findings.token), Some(Token::NoKey(_)));
+    let expiring = expiring_soon(outlook.as_ref(), if none { &[] } else { old });
     status.conditions = vec![
         write(types::CREDENTIALS_VALID, &children.credentials),
         write(types::SCOPES_SUFFICIENT, &children.scopes),
@@ -339,6 +341,10 @@ fn expiry_of(status: &BitbucketConnectionStatus, pass: &Pass<'_>) -> Option<Expi
     let token = status.token.as_ref()?;
     let read = pass.findings.as_ref().filter(|findings| findings.secret_version.is_some());
     if let Some(findings) = read {
+        // Where there is no token, none ends within a year.
+        if matches!(findings.token, Some(Token::NoKey(_))) && findings.declared == Declared::default() {
+            return None;
+        }
         let first_seen = token.first_seen_time.as_ref().map_or(pass.now, |time| time.0);
         return Some(expiry::determine(findings.declared, first_seen));
     }

@@ -176,6 +176,26 @@ fn another_key_of_the_same_secret_is_another_token() {
 }
 
 #[test]
+fn where_there_is_no_token_none_ends() {
+    let missing = Token::NoKey("token".to_owned());
+    let expiry = |world: &World| {
+        let says = conditions::recorded(&world.status.conditions, types::EXPIRING_SOON).expect("a condition");
+        let token = world.status.token.as_ref();
+        (says.reason, token.is_some_and(|token| token.expires_at.is_some() || token.expiry_source.is_some()))
+    };
+    let mut never = World::new();
+    never.looks(0, &missing, "1", None, synced(Reason::InSync));
+    assert_eq!(expiry(&never), (Reason::NotEvaluated, false));
+    never.looks(10, &good("one"), "2", None, synced(Reason::InSync));
+    assert_eq!(expiry(&never), (Reason::OutsideWindow, true));
+    never.looks(20, &missing, "3", None, synced(Reason::InSync));
+    assert_eq!(expiry(&never), (Reason::NotEvaluated, false), "what was said of the token before is not repeated");
+    // A date is what somebody wrote, whatever stands beside it.
+    never.looks(30, &missing, "4", Some("2027-06-01"), synced(Reason::InSync));
+    assert_eq!(expiry(&never), (Reason::OutsideWindow, true));
+}
+
+#[test]
 fn a_verification_costs_one_status_and_no_event() {
     let mut world = World::ready("2027-06-01");
     let report = world.looks(INTERVAL, &good("one"), "1", Some("2027-06-01"), synced(Reason::InSync));
