@@ -96,6 +96,20 @@ pub enum Refusal {
     AppPassword,
 }
 
+impl Refusal {
+    /// Whether the token may be good, and the e-mail address is what has to be corrected.
+    pub const fn is_about_email(&self) -> bool {
+        match self {
+            Self::WrongEmail(_) | Self::NotARegisteredEmail => true,
+            Self::InvalidOrExpired
+            | Self::Dead
+            | Self::NoBitbucketScopes
+            | Self::NotAnApiToken(_)
+            | Self::AppPassword => false,
+        }
+    }
+}
+
 /// What people call an `x-credential-type`; `None` for one that nobody described.
 pub fn kind_in_words(credential_type: &str) -> Option<&'static str> {
     match credential_type.to_ascii_lowercase().as_str() {

@@ -196,6 +196,25 @@ async fn an_outage_says_nothing_against_a_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn scopes_to_tick_are_told_where_a_token_has_to_be_made_and_nowhere_else() {
+    for (state, needed) in [
+        (State::Revoked, true),
+        (State::NoBitbucketScopes, true),
+        (State::WrongMechanism, true),
+        (State::AppPassword(401), true),
+        // Another address is all that is wanted.
+        (State::NotRegisteredEmail, false),
+        (State::BearerOnly, false),
+        (State::IpBlocked, false),
+        (State::Good, false),
+    ] {
+        let bitbucket = bitbucket_with(good().state(state.clone())).await;
+        let checked = Check::of(&bitbucket.url()).run(&WANTED).await;
+        assert_eq!(checked.words().contains("What to tick for a new token"), needed, "{state:?}: {}", checked.stdout);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_credentials_is_sent_to_nobody() {
     let bitbucket = bitbucket_with(good()).await;
     let url = bitbucket.url();
@@ -212,6 +231,7 @@ async fn what_cannot_be_credentials_is_sent_to_nobody() {
         let checked = Check::of(&url).email(email).input(input).run(&WANTED).await;
         assert_eq!(checked.code, code, "{words}: {}{}", checked.stdout, checked.stderr);
         assert!((checked.words() + &checked.stderr).contains(words), "{words}: {}{}", checked.stdout, checked.stderr);
+        assert!(!checked.words().contains("new token"), "it may be good: {}", checked.stdout);
     }
     assert_eq!(bitbucket.calls(), 0);
 }

@@ -66,6 +66,9 @@ pub(super) struct Report {
     pub expiry: End,
     /// What there is to say, in sentences.
     pub messages: Vec<Said>,
+    /// Whether a new token has to be made: not where another e-mail address, or the whole token, is all that is wanted.
+    #[serde(skip)]
+    pub new_token: bool,
 }
 
 /// The result in a word.
@@ -182,6 +185,12 @@ impl Report {
         let outcome = outcome(found, &messages);
         let granted = accepted.and_then(|accepted| accepted.granted.as_ref());
         let at = expiry.time().unwrap_or(now);
+        let lines = question.scope_lines(granted);
+        let new_token = match found {
+            Found::Impossible(_) | Found::Asked(Verdict::Unknown(_)) => false,
+            Found::Asked(Verdict::Refused(refusal)) => !refusal.is_about_email(),
+            Found::Asked(Verdict::Accepted(_)) => lines.iter().any(|line| line.status == ScopeStatus::Missing),
+        };
         Self {
             outcome,
             exit_code: outcome.exit_code(),
@@ -191,7 +200,7 @@ impl Report {
                 username: account.username.clone(),
                 display_name: account.display_name.clone(),
             }),
-            scopes: question.scope_lines(granted),
+            scopes: lines,
             suffices_for: granted.map(|granted| {
                 UseCase::ALL.iter().filter(|case| case.scopes().is_subset(granted)).map(|case| case.as_str()).collect()
             }),
@@ -207,6 +216,7 @@ impl Report {
                 days_left: at.duration_since(now).as_secs().div_euclid(DAY),
                 source: if declared.is_some() { EndSource::Declared } else { EndSource::Inferred },
             },
+            new_token,
             messages,
         }
     }

@@ -111,8 +111,7 @@ fn sign(level: Level) -> (&'static str, Tone) {
 
 /// How to get the list of scopes for a new token, where one has to be made.
 fn hint(report: &Report, question: &Question) -> Option<String> {
-    let lacks = report.scopes.iter().any(|line| line.status == ScopeStatus::Missing);
-    if !(lacks || report.outcome == Outcome::Rejected) || question.use_cases.is_empty() {
+    if !report.new_token || question.use_cases.is_empty() {
         return None;
     }
     let cases: Vec<_> = question.use_cases.iter().map(|case| case.as_str()).collect();
