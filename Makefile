@@ -68,6 +68,9 @@ docs: ## write the generated pages anew (read the difference), then make the sit
 	$(MDBOOK) build
 	$(CARGO) test --quiet --test docs
 
+screens: controlplane ## write anew what people see of each failure in docs/troubleshooting.md, to be read (a minute)
+	UPDATE_DOCS=1 $(CARGO) test --quiet --test cluster stranger
+
 pictures: tools ## take the pictures in docs/pictures anew after a change of the page or the calendar (needs Chromium and npm)
 	UPDATE_DOCS=1 $(CARGO) test --quiet --test page pictures
 
@@ -99,4 +102,4 @@ tools: ## find or get Prometheus, Chromium and others for the tests that need th
 	@tests/observability/install-tools.sh
 	@tests/page/install-tools.sh
 
-.PHONY: help demo demo-test test proof mutants test-all simulate histories bench fuzz lint crds docs pictures chart deny sbom image image-test controlplane tools
+.PHONY: help demo demo-test test proof mutants test-all simulate histories bench fuzz lint crds docs screens pictures chart deny sbom image image-test controlplane tools

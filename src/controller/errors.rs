@@ -243,7 +243,8 @@ pub fn not_ready(instance: &InstanceRef, judgement: &InstanceJudgement) -> Judge
         InstanceKind::Namespaced => format!("{instance} can't be used ({word}). {}", judgement.message),
         InstanceKind::Cluster => {
             format!(
-                "{instance} can't be used ({word}). Its condition Ready says why; ask whoever runs it. This object goes on by itself."
+                "{instance} can't be used ({word}): {}. Its condition Ready says more; ask whoever runs it. This object goes on by itself.",
+                judgement.reason.in_words()
             )
         }
     };

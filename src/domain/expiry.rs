@@ -159,7 +159,7 @@ impl Advice<'_> {
     fn renew(&self) -> String {
         let begin = self.contact.map_or_else(|| "Create".to_owned(), |contact| format!("{contact}: create"));
         format!(
-            "{begin} a new API token with the same scopes at id.atlassian.com (Security, API tokens, Create API token with scopes) and {}",
+            "{begin} a new API token with the same scopes at id.atlassian.com (Security, API tokens, Create API token with scopes, app Bitbucket) and {}",
             self.place.take_with_date()
         )
     }

@@ -61,6 +61,25 @@ impl InstanceReason {
     }
 }
 
+impl InstanceReason {
+    /// The cause for those who can't see the instance, whose message may name objects of another namespace.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Authenticated => "it is logged in",
+            Self::AuthenticationFailed => "its login at the KMS fails",
+            Self::IdentityLocked => "the KMS has locked its identity after failed logins",
+            Self::SecretNotFound => "a Secret or another object that it needs is not there",
+            Self::SecretKeyMissing => "the Secret of its login lacks a value",
+            Self::CaInvalid => "the CA that it names can't be read",
+            Self::TlsFailed => "the certificate of the KMS is not trusted",
+            Self::Unreachable => "the KMS does not answer",
+            Self::ApiNotOffered => "what answers at its host is no KMS with app connections",
+            Self::HostNotAllowed => "its host is not one that the operator may send anything to",
+            Self::InsecureHost => "its host is asked by http, which the operator doesn't allow",
+        }
+    }
+}
+
 /// A reason and the sentence that tells a person about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceJudgement {

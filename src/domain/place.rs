@@ -41,6 +41,22 @@ impl Place<'_> {
         }
     }
 
+    /// With which scopes a new token is made, with a space before it; follows "create one". `check` lists them besides.
+    pub const fn with_scopes(self) -> &'static str {
+        match self {
+            Self::Connection(_) => " with the scopes in status.scopes.required",
+            Self::CommandLine => "",
+        }
+    }
+
+    /// The same where it would be wrong to choose those alone that the old token lacks; follows "create a new one".
+    pub const fn with_all_scopes(self) -> &'static str {
+        match self {
+            Self::Connection(_) => "with all that are in status.scopes.required",
+            Self::CommandLine => "with all that are needed",
+        }
+    }
+
     /// What to do with a new token that was just made; follows "create one at …".
     pub fn take(self) -> String {
         match self {

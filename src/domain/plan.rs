@@ -298,7 +298,7 @@ pub fn plan(wanted: &Wanted<'_>, remote: &Remote) -> Plan {
             Judgement::new(
                 Reason::OwnershipMarkMissing,
                 format!(
-                    "The description of the connection {} in the KMS lost the mark of this object, so it is not touched. To have it managed again, end its description with {}.",
+                    "The description of the connection {} in the KMS lost the mark by which this object knows it as its own, so it is not touched. To have it managed again, end its description there with {}.",
                     name(wanted),
                     wanted.owner.mark(origin(wanted.recorded))
                 ),
@@ -451,7 +451,7 @@ fn keep(wanted: &Wanted<'_>, connection: &KmsConnection) -> Plan {
     let synced = match (need, push) {
         (Some(_), Push::Refused) => Judgement::new(
             Reason::CredentialsNotPushed,
-            "The token in the Secret may not be used (see CredentialsValid and ScopesSufficient), so it was not written to the KMS. The token that is there stays until the Secret holds a good one.",
+            "The token in the Secret may not be used (see CredentialsValid and ScopesSufficient), so it was not written to the KMS. The token that is there stays until the Secret holds a good one; don't revoke it before.",
         ),
         (Some(_), Push::Undecided) => Judgement::new(
             Reason::CredentialsNotVerified,

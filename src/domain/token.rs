@@ -135,29 +135,31 @@ fn named(kind: &str) -> String {
     verdict::kind_in_words(kind).map_or_else(|| kind.to_owned(), |words| format!("{words} ({kind})"))
 }
 
+/// Where tokens are made.
+const WHERE: &str = "id.atlassian.com (Security, API tokens, Create API token with scopes, app Bitbucket)";
+
 fn refused(refusal: &Refusal, place: Place<'_>, expired: bool) -> Judgement {
-    const CREATE: &str =
-        "create one at id.atlassian.com (Security, API tokens, Create API token with scopes, app Bitbucket)";
     let (email, take) = (place.email(), place.take());
+    let create = format!("create one{} at {WHERE}", place.with_scopes());
     match refusal {
         Refusal::InvalidOrExpired | Refusal::Dead if expired => Judgement::new(
             Reason::TokenExpired,
             format!(
-                "Bitbucket refuses the token, and its declared end has passed: it has probably expired. To renew it, {CREATE} and {}.",
+                "Bitbucket refuses the token, and its declared end has passed: it has probably expired. To renew it, {create} and {}.",
                 place.take_with_date()
             ),
         ),
         Refusal::InvalidOrExpired => Judgement::new(
             Reason::CredentialsRejected,
             format!(
-                "Bitbucket refuses e-mail and token (401). Either the token was revoked or has expired, or {email} is not the e-mail address of the account that made it. Check the address; if it is right, {CREATE} and {}.",
+                "Bitbucket refuses e-mail and token (401). Either the token was revoked or has expired, or {email} is not the e-mail address of the account that made it. Check the address; if it is right, {create} and {}.",
                 place.take_there()
             ),
         ),
         Refusal::Dead => Judgement::new(
             Reason::CredentialsRejected,
             format!(
-                "Bitbucket refuses the token (401), with its e-mail and without it: the token itself is dead. It was revoked, has expired, or was not copied whole. To replace it, {CREATE} and {take}."
+                "Bitbucket refuses the token (401), with its e-mail and without it: the token itself is dead. It was revoked, has expired, or was not copied whole. To replace it, {create} and {take}."
             ),
         ),
         Refusal::WrongEmail(account) => {
@@ -188,13 +190,13 @@ fn refused(refusal: &Refusal, place: Place<'_>, expired: bool) -> Judgement {
         Refusal::NoBitbucketScopes => Judgement::new(
             Reason::CredentialsRejected,
             format!(
-                "Bitbucket says that the token has no Bitbucket scopes: it was made with \"Create API token\" instead of \"Create API token with scopes\". Scopes can't be added later; {CREATE} and {take}."
+                "Bitbucket says that the token has no Bitbucket scopes: it was made with \"Create API token\" instead of \"Create API token with scopes\". Scopes can't be added later; {create} and {take}."
             ),
         ),
         Refusal::NotAnApiToken(kind) => Judgement::new(
             Reason::CredentialsRejected,
             format!(
-                "Bitbucket says that this kind of token can't be used here: it is {}. The KMS needs an API token of an Atlassian account; {CREATE} and {take}.",
+                "Bitbucket says that this kind of token can't be used here: it is {}. The KMS needs an API token of an Atlassian account; {create} and {take}.",
                 kind.as_deref()
                     .map_or_else(|| "probably an access token of a repository, project or workspace".to_owned(), named)
             ),
@@ -202,7 +204,7 @@ fn refused(refusal: &Refusal, place: Place<'_>, expired: bool) -> Judgement {
         Refusal::AppPassword => Judgement::new(
             Reason::CredentialsRejected,
             format!(
-                "Bitbucket says that this is an app password; those ended on 2026-07-28. Replace it by an API token: {CREATE} and {take}."
+                "Bitbucket says that this is an app password; those ended on 2026-07-28. Replace it by an API token: {create} and {take}."
             ),
         ),
     }
@@ -358,7 +360,8 @@ fn missing_text(missing: &BTreeSet<Scope>, granted: &BTreeSet<Scope>, place: Pla
     };
     let named: Vec<_> = missing.iter().map(one).collect();
     format!(
-        "The token lacks scopes, and those of a token can't be changed: create a new one with them at id.atlassian.com (Security, API tokens, Create API token with scopes) and {}. Missing: {}.",
+        "The token lacks scopes, and those of a token can't be changed: create a new one {} at {WHERE} and {}. Missing: {}.",
+        place.with_all_scopes(),
         place.take(),
         named.join("; ")
     )

@@ -119,8 +119,8 @@ fn object(index: usize, now: Timestamp) -> Value {
             "False",
             "ScopesMissing",
             "The token lacks scopes, and those of a token can't be changed: create a new \
-            one with them at id.atlassian.com (Security, API tokens, Create API token with scopes) and put it into key token \
-            of the Secret. Missing: read:webhook:bitbucket (to see webhooks).",
+            one with all that are in status.scopes.required at id.atlassian.com (Security, API tokens, Create API token with \
+            scopes, app Bitbucket) and put it into key token of the Secret. Missing: read:webhook:bitbucket (to see webhooks).",
         )),
         13 => Some((
             "False",

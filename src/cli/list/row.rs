@@ -108,7 +108,13 @@ impl Row {
             thresholds,
         };
         let no_date = expiry.filter(|it| it.reason == Reason::ExpiryInvalid.as_str());
+        let kept = conditions::find(&status.conditions, types::SYNCED).is_some_and(|synced| {
+            synced.reason == Reason::CredentialsNotPushed.as_str() && synced.reason != row.reason
+        });
         row.what_to_do = match no_date {
+            _ if row.ready != "True" && kept => {
+                Some(format!("{}: {} Don't revoke the old token yet: the KMS still uses it.", row.reason, row.message))
+            }
             _ if row.ready != "True" => Some(format!("{}: {}", row.reason, row.message)),
             Some(it) => Some(format!("{}: {}", one_line(&it.reason), one_line(&it.message))),
             None if matches!(row.urgency, Urgency::Ended | Urgency::Soon) => {
@@ -272,6 +278,11 @@ pub(super) mod tests {
         let no_date = condition("ExpiringSoon", "Unknown", "ExpiryInvalid", "No date can be read.");
         let near = condition("ExpiringSoon", "True", "WarningWindow", "It ends.");
         let at = |day: &str| json!({"expiresAt": format!("{day}T00:00:00Z"), "expirySource": "Secret"});
+        let refused = condition("Ready", "False", "CredentialsRejected", "The token is dead.");
+        let kept = condition("Synced", "False", "CredentialsNotPushed", "It was not written to the KMS.");
+        let keep =
+            Some("CredentialsRejected: The token is dead. Don't revoke the old token yet: the KMS still uses it.");
+        let in_sync = condition("Synced", "True", "InSync", "All is well.");
         let new_token = Some("Put a new token into the Secret bitbucket-token, with its date.");
         let table = [
             (vec![&ready], at("2027-06-01"), None),
@@ -279,6 +290,8 @@ pub(super) mod tests {
             (vec![&ready, &near], at("2026-11-10"), new_token),
             (vec![&ready, &no_date], Value::Null, Some("ExpiryInvalid: No date can be read.")),
             (vec![&lacking, &near], at("2026-12-10"), Some("ScopesMissing: The token lacks a scope.")),
+            (vec![&refused, &kept], at("2027-06-01"), keep),
+            (vec![&refused, &in_sync], at("2027-06-01"), Some("CredentialsRejected: The token is dead.")),
         ];
         for (conditions, token, expected) in table {
             let row = row("payments", json!({"status": {"conditions": conditions, "token": token}}));

@@ -1,6 +1,6 @@
 //! The failures of docs/troubleshooting.md, as they look to somebody who has never seen the product: each is brought about
 //! with the real operator, and what `kubectl describe`, `kubectl bbc list` and `kubectl bbc check` show then is kept in
-//! `snapshots`, to be read. `UPDATE_DOCS=1` writes them anew.
+//! `snapshots`, to be read. `make screens` writes them anew.
 //!
 //! `document` what the page says · `stories` how each failure is brought about · `scene` the place where it is ·
 //! `screens` what is shown · `stable` the words for what differs from run to run.
@@ -36,7 +36,7 @@ fn every_section_has_a_story_and_a_snapshot() {
     let kept = std::fs::read_dir(folder()).expect("the snapshots");
     let kept: BTreeSet<_> = kept.map(|file| file.expect("a file").file_name().into_string().expect("UTF-8")).collect();
     let wanted: BTreeSet<_> = document::sections().iter().map(|section| format!("{}.txt", section.anchor)).collect();
-    assert_eq!(kept, wanted, "UPDATE_DOCS=1 writes what is new; what is left over has to be removed by hand");
+    assert_eq!(kept, wanted, "`make screens` writes what is new; what is left over has to be removed by hand");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +61,7 @@ async fn what_a_stranger_sees() {
     let differing: Vec<String> = compared.into_iter().flatten().flatten().collect();
     assert!(
         differing.is_empty(),
-        "other than the snapshots; write them by UPDATE_DOCS=1, and read them as somebody who has never seen the \
+        "other than the snapshots; write them by `make screens`, and read them as somebody who has never seen the \
          product: is the cause named, and the next step?\n\n{}",
         differing.join("\n")
     );

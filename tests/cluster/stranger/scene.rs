@@ -12,7 +12,7 @@ use super::{
 use crate::harness::{
     CLIENT_ID, CLIENT_SECRET, EMAIL, PROJECT, SECRET, Tenant, World, condition, is_settled, needed_by,
 };
-use bitbucket_connection_operator::domain::scopes::UseCase;
+use bitbucket_connection_operator::{api::ClusterKmsInstance, domain::scopes::UseCase};
 
 /// The connection of each story, as on the page.
 pub const NAME: &str = "payments";
@@ -100,6 +100,16 @@ impl Scene {
         };
         let what = format!("says {}={}, {}", section.condition, section.status, section.reason);
         self.tenant.until(NAME, &what, told).await;
+        if story.instance {
+            // It counts who uses it when it is looked at.
+            self.look_again().await;
+            let counted = |instance: &ClusterKmsInstance| {
+                let held = instance.metadata.finalizers.as_ref().is_some_and(|all| !all.is_empty());
+                held && instance.status.as_ref().and_then(|status| status.connections) == Some(1)
+            };
+            self.tenant.until_cluster_instance(&self.instance, "knows its connection", counted).await;
+            self.tenant.until(NAME, &what, told).await;
+        }
     }
 
     /// Has Bitbucket fail as the story wants it; once more for another who asks.

@@ -145,7 +145,7 @@ fn columns(line: &str) -> Vec<String> {
         columns.extend([column.to_owned(), rest.trim_start().to_owned()]);
     }
     if let Some(age) = columns.get_mut(2).filter(|age| is_age(age)) {
-        *age = "5m".to_owned();
+        "5m".clone_into(age);
     }
     columns
 }

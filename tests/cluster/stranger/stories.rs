@@ -115,7 +115,7 @@ fn of_refusals() -> Vec<Story> {
             ..refused("The token has expired", |token| token.state(State::Revoked))
         },
         refused("The token belongs to another account", |mut token| {
-            token.email = "ada@example.com".to_owned();
+            "ada@example.com".clone_into(&mut token.email);
             token.account("ada", "Ada Lovelace", "{22222222-2222-4222-8222-222222222222}")
         }),
         refused("The e-mail is an alias", |token| token.state(State::NotRegisteredEmail)),
