@@ -40,7 +40,8 @@ pub(super) fn crds(options: &CrdsOptions) -> Result<(), super::Error> {
     let files = api::crds().iter().map(File::of).collect::<Result<Vec<_>, _>>()?;
     match &options.output_dir {
         Some(dir) => {
-            let write = |file: &File| output::file(&dir.join(&file.name), &format!("{HEADER}{}", file.yaml));
+            let write =
+                |file: &File| output::file(&dir.join(&file.name), &format!("{HEADER}{}", file.yaml), "--output-dir");
             files.iter().try_for_each(write)
         }
         None => output::print(&together(&files)),

@@ -36,7 +36,7 @@ pub(super) fn man(options: &ManOptions, mut command: Command) -> Result<(), Erro
     match (&options.output_dir, &options.of) {
         (Some(dir), _) => [&command].into_iter().chain(listed(&command)).try_for_each(|command| {
             let page = page(command.clone());
-            output::file(&dir.join(page.get_filename()), &rendered(&page)?)
+            output::file(&dir.join(page.get_filename()), &rendered(&page)?, "--output-dir")
         }),
         (None, Some(name)) => {
             let of = command.find_subcommand(name).unwrap_or(&command).clone();

@@ -131,12 +131,14 @@ pub enum Error {
     #[error(transparent)]
     Crds(#[from] crds::Error),
     /// A file can't be written.
-    #[error("can't write {} ({reason}): name a folder that you may write to with --output-dir", path.display())]
+    #[error("can't write {} ({reason}): name a place that you may write to with {flag}", path.display())]
     File {
         /// Which one.
         path: PathBuf,
         /// What the system says.
         reason: std::io::Error,
+        /// The flag that names it.
+        flag: &'static str,
     },
     /// Standard output can't be written to.
     #[error("can't write to standard output ({0}): free space where it is redirected to, or redirect it elsewhere")]

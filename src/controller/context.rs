@@ -71,6 +71,11 @@ impl Context {
         (self.clock)()
     }
 
+    /// When this process started, by a clock that shows now.
+    pub fn started_by(&self, now: Timestamp) -> Timestamp {
+        schedule::started_by(self.started, now)
+    }
+
     /// How often an object is verified that wants to be every `wanted`: less often where the limit of its KMS forces it.
     /// All instances at its host share that.
     pub fn effective_interval(&self, wanted: Span, instance: &InstanceKey) -> Span {

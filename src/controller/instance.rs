@@ -12,6 +12,7 @@ use kube::{
 use secrecy::SecretString;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{
     context::{Context, FIELD_MANAGER},
@@ -77,11 +78,11 @@ where
             || before.generation != object.meta().generation
             || before.secret_version != secret_version
             || before.ca_version != ca_version
-            || before.look_again.is_some_and(|at| at <= now)
+            || before.look_again.is_some_and(|at| at <= Instant::now())
     });
     let looked = match before.as_ref().filter(|_| !due) {
         Some(before) => before.clone(),
-        None => look(object.as_ref(), &key, before.as_ref(), now, context).await?,
+        None => look(object.as_ref(), &key, before.as_ref(), context).await?,
     };
     let news = before.as_ref().is_none_or(|before| {
         before.judgement != looked.judgement
@@ -96,7 +97,7 @@ where
     }
     write_status(object.as_ref(), &looked, &users, now, context).await?;
     Ok(match looked.look_again {
-        Some(at) => Action::requeue(Duration::try_from(at.duration_since(now)).unwrap_or_default()),
+        Some(at) => Action::requeue(at.saturating_duration_since(Instant::now())),
         None => Action::await_change(),
     })
 }
@@ -105,7 +106,6 @@ async fn look<K: Instance>(
     object: &K,
     key: &InstanceKey,
     before: Option<&Looked>,
-    now: Timestamp,
     context: &Context,
 ) -> Result<Looked, Error> {
     let (spec, namespace) = object.access();
@@ -156,7 +156,7 @@ async fn look<K: Instance>(
                 Ok(kms) => {
                     // A restart logs nobody in: the first connection that has something to do will.
                     if !trusted(object, before, &looked)
-                        && let Err(error) = kms.authenticate(tries_again(before, content, now)).await
+                        && let Err(error) = kms.authenticate(tries_again(before, content)).await
                     {
                         unproven = matches!(error, LoginError::NoProof(_));
                         looked.judgement = errors::login(&error);
@@ -175,16 +175,16 @@ async fn look<K: Instance>(
         Some(Class::Waiting | Class::Transient) | None => None,
     };
     looked.attempts = if backed_off { looked.attempts.saturating_add(1) } else { 0 };
-    looked.look_again = wait.and_then(|wait| now.checked_add(wait).ok());
+    looked.look_again = wait.map(|wait| Instant::now() + wait);
     tracing::info!(reason = looked.judgement.reason.as_str(), "looked at an instance");
     Ok(looked)
 }
 
 /// Whether what was refused is tried again. A refusal is remembered. A person, other credentials and time have them tried
 /// again; new labels on the Secret, or a connection that met the refusal, don't.
-fn tries_again(before: Option<&Looked>, content: ContentKey, now: Timestamp) -> bool {
+fn tries_again(before: Option<&Looked>, content: ContentKey) -> bool {
     before.is_none_or(|before| {
-        let time = before.look_again.is_some_and(|at| at <= now);
+        let time = before.look_again.is_some_and(|at| at <= Instant::now());
         before.asked.by_requests != before.answered.by_requests || before.content != Some(content) || time
     })
 }

@@ -7,8 +7,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use jiff::Timestamp;
 use kube::runtime::reflector::{ObjectRef, Store};
+use tokio::time::Instant;
 use url::Url;
 
 use super::{errors, sources::SourceKey, triggers::InstanceKey};
@@ -71,8 +71,8 @@ pub struct Looked {
     pub kms: Option<Arc<Kms>>,
     /// Attempts in a row that met an outage.
     pub attempts: u32,
-    /// When to look again, unless something changes before.
-    pub look_again: Option<Timestamp>,
+    /// When to look again, unless something changes before; by a clock that nobody sets.
+    pub look_again: Option<Instant>,
     /// What was asked for so far.
     pub asked: Asked,
     /// What of it this look answered; what is asked for during a look takes another.

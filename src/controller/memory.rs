@@ -8,6 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::{triggers::Target, verify::SHARED_MAX};
 use crate::{
     domain::{credential::ContentKey, plan::Intent},
     kms::Kms,
@@ -16,7 +17,17 @@ use crate::{
 /// Memory of all objects, by uid. Only objects that have something to remember take space: a table has room for more than
 /// are in it.
 #[derive(Default)]
-pub struct Memory(Mutex<HashMap<String, Box<ObjectMemory>>>);
+pub struct Memory {
+    objects: Mutex<HashMap<String, Box<ObjectMemory>>>,
+    gone: Mutex<Gone>,
+}
+
+/// Objects that went, and when, as long as a list of the KMS from before may be used.
+#[derive(Default)]
+struct Gone {
+    since: HashMap<Target, Instant>,
+    swept: Option<Instant>,
+}
 
 /// Memory of one object.
 #[derive(Clone, Default)]
@@ -74,8 +85,43 @@ impl Memory {
         self.lock().remove(uid);
     }
 
+    /// Notes that an object is gone. Another of its name may come.
+    pub fn goes(&self, target: Target, now: Instant) {
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_old = |since: Instant| now.duration_since(since) > SHARED_MAX;
+        if gone.swept.is_none_or(is_old) {
+            gone.since.retain(|_, since| !is_old(*since));
+            gone.since.shrink_to_fit();
+            gone.swept = Some(now);
+        }
+        gone.since.insert(target, now);
+    }
+
+    /// When an object of that name went, if it was lately.
+    pub fn went(&self, target: &Target) -> Option<Instant> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).since.get(target).copied()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Box<ObjectMemory>>> {
         // A panic under the lock leaves a map that is still a map.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn who_went_is_remembered_while_a_list_from_before_may_be_used() {
+        let (memory, start) = (Memory::default(), Instant::now());
+        let target = |name: &str| Target::Connection { namespace: "team-a".into(), name: name.into() };
+        memory.goes(target("one"), start);
+        memory.goes(target("two"), start + SHARED_MAX);
+        assert_eq!(memory.went(&target("one")), Some(start));
+        memory.goes(target("three"), start + SHARED_MAX + Duration::from_secs(1));
+        assert_eq!((memory.went(&target("one")), memory.went(&target("two"))), (None, Some(start + SHARED_MAX)));
     }
 }

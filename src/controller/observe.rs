@@ -330,7 +330,7 @@ fn situation(observed: &Observed, context: &Context) -> Situation {
         last_verified: before.and_then(|status| status.last_verified_time.as_ref()).map(|time| time.0),
         next_verification: before
             .and_then(|status| status.next_verification_time.as_ref())
-            .map(|time| schedule::due_at(time.0, context.started, observed.interval, &observed.uid)),
+            .map(|time| schedule::due_at(time.0, context.started_by(observed.now), observed.interval, &observed.uid)),
         retry_at: observed.retry_at(),
         now: observed.now,
     }

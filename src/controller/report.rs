@@ -116,7 +116,7 @@ fn pass<'a>(
         before,
         spec: observed.spec.as_ref().ok(),
         interval: observed.interval,
-        started: context.started,
+        started: context.started_by(observed.now),
         findings,
     }
 }

@@ -31,7 +31,7 @@ use crate::{
 /// How old a list may be: what objects do at about the same time costs one list.
 const SHARED: Duration = Duration::from_secs(30);
 /// Longest part of an interval over which a list is shared; somebody may change a connection in the KMS meanwhile.
-const SHARED_MAX: Duration = Duration::from_secs(600);
+pub const SHARED_MAX: Duration = Duration::from_secs(600);
 
 /// What both services say.
 pub struct Verified {
@@ -73,7 +73,9 @@ pub async fn verify(observed: &Observed, due: Due, context: &Context) -> Verifie
         // Nothing can be there, and nothing will be written: the KMS isn't asked.
         Ok(_) if !recorded && !has_finalizer(&observed.object) && push != Push::Allowed => Remote::Absent,
         Ok(access) => {
-            let not_before = if observed.memory.uncertain { Some(Instant::now()) } else { not_before };
+            // What another object of its name left behind may be in no list that was asked for before that one went.
+            let predecessor = context.memory.went(&observed.target()).filter(|_| !recorded);
+            let not_before = if observed.memory.uncertain { Some(Instant::now()) } else { not_before.max(predecessor) };
             let reading = reading(observed, not_before);
             find(observed, access, &spec.scope, reading, &mut verified, context).await
         }

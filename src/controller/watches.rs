@@ -106,10 +106,10 @@ pub async fn connections(client: Client, scope: Scope, mut store: Writer<CachedC
                 refer(&object, &context);
                 let target = target_of(&object);
                 let before = gone.remove(&target);
-                before
-                    .filter(|uid| object.uid().as_ref() != Some(uid))
-                    .iter()
-                    .for_each(|uid| context.memory.forget(uid));
+                if let Some(uid) = before.filter(|uid| object.uid().as_ref() != Some(uid)) {
+                    context.memory.forget(&uid);
+                    context.memory.goes(target.clone(), Instant::now());
+                }
                 relisted.push(target);
                 Event::InitApply(CachedConnection::pack(object))
             }
@@ -143,6 +143,7 @@ fn forget(target: &Target, uid: &str, context: &Context) {
     context.sources.refer(target, None);
     recount(context.users.uses(target, None), context);
     context.memory.forget(uid);
+    context.memory.goes(target.clone(), Instant::now());
 }
 
 /// Notes what an object refers to.

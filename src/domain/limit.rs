@@ -314,11 +314,55 @@ mod tests {
     }
 
     #[test]
+    fn when_a_refusal_is_over_a_person_takes_a_place_as_everybody_does() {
+        let mut limiter = Limiter::new(limit(10));
+        limiter.pause(MINUTE, Duration::ZERO);
+        assert_eq!(limiter.turn("request", Priority::AtOnce, MINUTE), Turn::Now);
+        assert_ne!(limiter.turn("object", Priority::InTurn, MINUTE), Turn::Now);
+        let mut limiter = Limiter::new(limit(10));
+        limiter.pause(MINUTE, Duration::ZERO);
+        limiter.resume(seconds(1.0));
+        assert_eq!(limiter.turn("object", Priority::InTurn, seconds(1.0)), Turn::Now, "the server answers again");
+    }
+
+    #[test]
+    fn who_comes_after_a_refusal_goes_before_nobody_that_cannot_wait() {
+        let mut limiter = Limiter::new(limit(50));
+        limiter.pause(seconds(90.0), seconds(1.0));
+        let place = |turn| if let Turn::At(at) = turn { at } else { panic!("it must wait") };
+        let urgent = (0..10).map(|n| place(limiter.turn(&format!("urgent-{n}"), Priority::First, seconds(2.0))));
+        let last = urgent.max().unwrap_or_default();
+        // The share that may go at once is back: these get places between those that wait.
+        let crowd: Vec<_> =
+            (0..4).map(|n| place(limiter.turn(&format!("object-{n}"), Priority::InTurn, seconds(91.0)))).collect();
+        assert!(crowd.iter().any(|at| *at < last));
+        assert!(place(limiter.turn("another", Priority::First, seconds(91.0))) > last);
+    }
+
+    #[test]
+    fn as_many_as_the_limit_take_longer_than_its_window() {
+        assert!(Limit { at_once: 0, ..limit(3) }.time_for(3) > MINUTE, "or one too many would fit in");
+    }
+
+    #[test]
     fn what_the_server_counts_slows_further() {
         let mut limiter = Limiter::new(limit(50));
         limiter.slow(5, MINUTE, Duration::ZERO);
-        let sent = send_all(&mut limiter, &many("object", 5, Priority::InTurn));
-        assert!(densest(&sent, MINUTE) <= 5, "{sent:?}");
+        let sent = send_all(&mut limiter, &many("object", 20, Priority::InTurn));
+        let times: Vec<_> = sent.values().take(5).copied().collect();
+        assert_eq!(times, [0.0, 12.0, 24.0, 36.0, 48.0].map(seconds));
+        // When the server begins to count anew, all is as before.
+        let mut limiter = Limiter::new(limit(50));
+        limiter.slow(5, MINUTE, Duration::ZERO);
+        for who in ["a", "b"] {
+            assert_eq!(limiter.turn(who, Priority::InTurn, MINUTE), Turn::Now);
+        }
+        // A count that leaves more than the limit slows nobody.
+        let mut limiter = Limiter::new(limit(50));
+        limiter.slow(1_000, MINUTE, Duration::ZERO);
+        for who in ["a", "b"] {
+            assert_eq!(limiter.turn(who, Priority::InTurn, Duration::ZERO), Turn::Now);
+        }
         let mut limiter = Limiter::new(limit(50));
         limiter.slow(0, MINUTE, Duration::ZERO);
         assert_eq!(limiter.turn("a", Priority::First, Duration::ZERO), Turn::At(MINUTE));

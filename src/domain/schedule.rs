@@ -123,6 +123,12 @@ pub fn effective(wanted: Span, reading: Duration) -> Span {
     wanted.max(Span::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX)))
 }
 
+/// When the operator started, by a clock that shows now. By one that was set back since, what fell due before the start is
+/// not to be told from what falls due later: then as if it had always run.
+pub fn started_by(started: Timestamp, now: Timestamp) -> Timestamp {
+    if is_from_the_future(started, now) { Timestamp::MIN } else { started }
+}
+
 /// When a verification is due. Those that fell due while no operator ran don't all come at its start: they are spread
 /// over a tenth of their interval.
 pub fn due_at(next: Timestamp, started: Timestamp, interval: Span, uid: &str) -> Timestamp {
@@ -239,6 +245,10 @@ mod tests {
         assert!(due.iter().all(|due| (100..=460).contains(due)), "{due:?}");
         assert!(due.iter().max() > due.iter().min());
         assert_eq!(due_at(at(101), at(100), hour, "uid"), at(101));
+        // Two days before it was started, by a clock that was set back.
+        let (started, now) = (at(200_000), at(27_200));
+        assert_eq!(started_by(started, started), started);
+        assert_eq!(due_at(at(30_800), started_by(started, now), hour, "uid"), at(30_800));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The documentation is run: each manifest and each command of docs/*.md and README.md, page by page and from top to bottom,
 //! as a reader would: in a shell, with the real kubectl, helm and operator, on a real API server.
 //!
-//! `blocks` finds them, `stage` is where they play, and what there is when a page begins. A block that can't be run says
+//! `blocks` finds them, `stage` is where they play, and what there is when a page begins, `others` has kinds of other projects. A block that can't be run says
 //! why, in a comment before it: `<!-- not run: needs Flux -->`. One that says nothing is run.
 
 mod blocks;
+mod others;
 mod stage;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,10 @@ async fn every_manifest_and_command_of_the_pages_works() {
             }
             if std::mem::take(&mut untouched) {
                 stage.set().await;
+            }
+            if let Err(reason) = stage.learn(&block.text).await {
+                *not_run.entry(reason).or_default() += 1;
+                continue;
             }
             let result = match block.kind {
                 Kind::Manifest => stage.apply(&block.text).await,

@@ -38,7 +38,7 @@ Examples:
 
   A calendar to subscribe to, and a page to look at, both to be put on a web server:
     bitbucket-connection-operator list -A -o ics > tokens.ics
-    bitbucket-connection-operator list -A -o html > tokens.html
+    bitbucket-connection-operator list -A -o html --output-file /srv/www/tokens.html
 
   As a plugin of kubectl: the same program under the name kubectl-bbc in a folder of PATH:
     kubectl bbc list -A")]
@@ -70,6 +70,10 @@ pub struct ListOptions {
     /// Form of the output
     #[arg(short, long, value_name = "FORMAT", default_value = "text", value_enum)]
     output: Form,
+
+    /// Write into this file instead of printing; it is replaced as a whole, so that nobody reads half of it
+    #[arg(long, value_name = "FILE")]
+    output_file: Option<PathBuf>,
 }
 
 /// The form of the output.
@@ -114,7 +118,7 @@ pub(super) fn list(options: &ListOptions) -> Result<(), super::Error> {
         rows.retain(|row| row.ends_within(within, now));
     }
     rows.sort_by(Row::by_end);
-    output::print(&match options.output {
+    let listed = match options.output {
         Form::Json => output::json(&Listing { items: &rows }),
         Form::Yaml => {
             serde_saphyr::to_string(&Listing { items: &rows }).map_err(|error| Error::Yaml(error.to_string()))?
@@ -126,7 +130,11 @@ pub(super) fn list(options: &ListOptions) -> Result<(), super::Error> {
             screen.text(none(options, &place), Tone::Plain)
         }
         Form::Text => text::text(&rows, Screen::stdout()),
-    })
+    };
+    match &options.output_file {
+        Some(file) => output::replace(file, &listed),
+        None => output::print(&listed),
+    }
 }
 
 /// Where was looked, in words.

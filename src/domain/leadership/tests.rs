@@ -50,6 +50,26 @@ fn new(version: u32) -> Option<Seen> {
 }
 
 #[test]
+fn requests_are_spread_over_the_terms() {
+    assert_eq!((terms().look(), terms().patience()), (seconds(1), seconds(5)));
+}
+
+#[test]
+fn what_anybody_wrote_into_a_lease_makes_it_no_new_one() {
+    type Change = fn(&mut Seen);
+    let table: [(Change, bool); 4] = [
+        (|_| (), true),
+        (|lease| lease.holder = Some(OTHER.to_owned()), false),
+        (|lease| lease.duration = Some(LET_GO), false),
+        (|lease| lease.renewed = Some(time(1)), false),
+    ];
+    for (change, is_new) in table {
+        let lease = with(new(1), change);
+        assert_eq!(lease.as_ref().map(Seen::is_new), Some(is_new), "{lease:?}");
+    }
+}
+
+#[test]
 fn who_does_not_lead_waits_for_as_long_as_another_may_write() {
     use Step::{Create, Take, Wait};
     // What is seen at which second, and what is done then.

@@ -42,6 +42,36 @@ fn good(token: &str) -> Token {
 }
 
 /// What the KMS holds after a creation with the token `one`.
+/// Which steps write to the KMS, and which of them credentials.
+#[test]
+fn a_step_says_what_it_writes() {
+    let id = || "one".to_owned();
+    let update = |credentials| Step::Update { id: id(), changes: Changes::default(), credentials };
+    let new = NewConnection {
+        name: id(),
+        description: String::new(),
+        scope: crate::domain::connection::KmsScope::Organization,
+    };
+    let table = [
+        (Step::AddFinalizer, false, false),
+        (Step::Create(new), true, true),
+        (Step::Adopt { id: id(), seen: String::new(), changes: Changes::default() }, true, true),
+        (update(true), true, true),
+        (update(false), true, false),
+        (Step::Delete { id: id() }, true, false),
+    ];
+    for (step, writes, pushes) in table {
+        assert_eq!((step.writes_to_kms(), step.pushes()), (writes, pushes), "{step}");
+    }
+}
+
+#[test]
+fn of_an_object_that_cannot_be_read_an_outage_of_the_kms_is_still_told() {
+    let down = Judgement::new(Reason::KmsUnavailable, "down");
+    assert_eq!(unplanned(&Remote::Unreadable(down.clone())).synced, down);
+    assert_eq!(unplanned(&Remote::Absent).synced.reason, Reason::NotEvaluated);
+}
+
 fn held() -> KmsConnection {
     KmsConnection {
         id: ID.to_owned(),

@@ -171,6 +171,43 @@ async fn less_can_be_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_replaced_as_a_whole() {
+    let (plane, namespace) = shared().await;
+    let folder = plane.control_plane.dir().join(format!("site-{namespace}"));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = folder.join("tokens.ics");
+    std::fs::write(&file, "old").expect("a file");
+    let before = std::fs::File::open(&file).expect("a reader of the old one");
+    let flags = ["-n", &namespace, "-o", "ics", "--output-file", file.to_str().expect("UTF-8")];
+    assert_eq!(list(plane.control_plane.kubeconfig(), &flags).await.done(), "");
+    assert!(std::fs::read_to_string(&file).expect("a file").ends_with("END:VCALENDAR\r\n"));
+    assert_eq!(std::io::read_to_string(before).expect("the old one"), "old", "who reads it reads on");
+    let names: Vec<_> = std::fs::read_dir(&folder).expect("a folder").collect();
+    assert_eq!(names.len(), 1, "nothing else is left: {names:?}");
+    let flags = ["-n", &namespace, "--output-file", "/nonexistent/tokens.txt"];
+    let said = list(plane.control_plane.kubeconfig(), &flags).await;
+    said.refused(&["can't write /nonexistent/tokens.txt", "--output-file"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_of_a_calendar_is_taken_by_an_api_server() {
+    let plane = Plane::shared().await;
+    let client = plane.client().await;
+    let text = include_str!("../../../examples/calendar/cronjob.yaml");
+    for object in serde_saphyr::from_multiple::<Value>(text).expect("YAML") {
+        crate::harness::rights::apply(&client, object.clone()).await;
+        let template = &object["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+        for container in template["containers"].as_array().into_iter().flatten() {
+            // What it is started with is a command line of ours.
+            let arguments = container["args"].as_array().expect("arguments").iter().filter_map(Value::as_str);
+            let help = Said::by(program().args(arguments).arg("--help")).await.done();
+            assert!(help.contains("Usage: bitbucket-connection-operator list"), "{help}");
+            assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_are_read_in_pages() {
     let plane = Plane::shared().await;
     let client = plane.client().await;

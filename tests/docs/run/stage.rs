@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use sim::{Bitbucket, Connection, Kms, seed};
 use tokio::process::Command;
 
+use super::others;
 use crate::harness::{
     Launch, Operator, Plane,
     chart::{CHART, helm, said},
@@ -31,10 +32,13 @@ const READY: &str = "60s";
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Where the pages say that the chart is.
 const RELEASED_CHART: &str = "oci://ghcr.io/hanzoai/charts/bitbucket-connection-operator";
+/// Our kinds.
+const KINDS: &str = "bitbucketconnections.connections.kms.hanzo.ai kmsinstances.connections.kms.hanzo.ai \
+                     clusterkmsinstances.connections.kms.hanzo.ai";
 /// The fingerprint of a token in the pages.
 const FINGERPRINT: &str = "0123456789abcdef";
 /// The namespaces of the pages.
-const NAMESPACES: [&str; 5] = ["team-a", "team-b", "kms-system", "argocd", NAME];
+const NAMESPACES: [&str; 6] = ["team-a", "team-b", "kms-system", "argocd", "flux-system", NAME];
 
 /// The cluster, the services, and the folder in which the reader works.
 pub struct Stage {
@@ -121,6 +125,23 @@ impl Stage {
         );
         program("sops", value);
         self.shell("kubectl config set-context --current --namespace=team-a").await.expect("a context");
+    }
+
+    /// Somebody else's kinds, for manifests that need them; or why they can't be had.
+    pub async fn learn(&self, manifests: &str) -> Result<(), String> {
+        for group in others::groups(manifests) {
+            let file =
+                others::crds(group).await.map_err(|why| format!("the kinds of {group} can't be had here ({why})"))?;
+            let file = file.display();
+            // Right after it is applied one has no conditions yet, which `kubectl wait` takes for an error.
+            let established = "{.status.conditions[?(@.type==\"Established\")].status}";
+            let install = format!(
+                "kubectl apply --server-side -f {file}
+                 until kubectl get -f {file} -o jsonpath='{established}' | grep -q True; do sleep 0.1; done"
+            );
+            self.shell(&install).await.unwrap_or_else(|complaint| panic!("{file}: {complaint}"));
+        }
+        Ok(())
     }
 
     /// What there is when a page begins: the kinds, an instance that serves everybody, and a connection that is Ready.
@@ -215,7 +236,7 @@ impl Stage {
             if self.operator.is_running() {
                 self.operator.kill().await;
             }
-            self.shell("kubectl delete crd --all --timeout=60s").await?;
+            self.shell(&format!("kubectl delete crd {KINDS} --ignore-not-found --timeout=60s")).await?;
         }
         if let Some((_, name)) = commands.split_once("kubectl create namespace ") {
             let name = name.split_whitespace().next().unwrap_or_default();
@@ -243,7 +264,7 @@ impl Stage {
         let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|error| error.to_string())?;
         match &documents[..] {
             [values] if values["kind"].is_null() && values["spec"].is_null() => return self.render(&text).await,
-            [kustomization] if kustomization["kind"] == "Kustomization" => return self.customize(&text).await,
+            [it] if it["apiVersion"] == "kustomize.config.k8s.io/v1beta1" => return self.customize(&text).await,
             _ => {}
         }
         let documents: Vec<Value> = documents.into_iter().map(|it| self.at_home(it)).collect();

@@ -165,7 +165,7 @@ fn lost_its_mark(row: &Connection, ledger: &Ledger, now: Duration) -> bool {
 /// Whether the instance grants it, and the policy allows it. A deletion needs no grant.
 fn rights(slot: Slot, write: Write<'_>, facts: &Facts, ledger: &Ledger, now: Duration) -> Option<&'static str> {
     let object = facts.objects.get(&slot)?;
-    if now <= ledger.changed + PASS || object.deleting {
+    if now <= ledger.changed + PASS || ledger.unheard || object.deleting {
         return None;
     }
     if object.management != "Full" {
@@ -191,10 +191,19 @@ fn shared(slot: Slot, text: &str, facts: &Facts, ledger: &Ledger, now: Duration)
     suffices && ledger.good.get(text).is_some_and(|then| now <= *then + INTERVAL + PASS)
 }
 
+/// Whether the token was in the Secret before the object came, and is good for it. Who knows no newer version takes what is
+/// served for the newest.
+fn read_late(slot: Slot, text: &str, facts: &Facts, ledger: &Ledger) -> bool {
+    let Some((object, issued)) = facts.objects.get(&slot).zip(ledger.token(text)) else { return false };
+    let was_served = ledger.purse(text).is_some_and(|purse| ledger.read_late.contains(&purse));
+    was_served && !matches!(opinion(issued, object.demands), Opinion::Bad(_))
+}
+
 /// Whether the token was ever good for this object, and is none that a newer one replaced.
 fn token(slot: Slot, write: Write<'_>, facts: &Facts, ledger: &mut Ledger, now: Duration) -> Option<&'static str> {
     let text = write.body["credentials"]["apiToken"].as_str()?;
-    if !ledger.justified.contains(&(slot, text.to_owned())) && !shared(slot, text, facts, ledger, now) {
+    let justified = ledger.justified.contains(&(slot, text.to_owned())) || read_late(slot, text, facts, ledger);
+    if !justified && !shared(slot, text, facts, ledger, now) {
         return Some("a token that was never good for the object is written");
     }
     let (purse, serial) = (ledger.purse(text)?, ledger.token(text)?.serial);

@@ -34,6 +34,8 @@ pub struct Ledger {
     pub no_projects: BTreeSet<String>,
     /// Tokens that an object could rightly have written at some time.
     pub justified: BTreeSet<(Slot, String)>,
+    /// Secrets of which a version was served that was no longer the newest.
+    pub read_late: BTreeSet<Purse>,
     /// When a token was last good for anybody.
     pub good: BTreeMap<String, Duration>,
     /// The newest token of a Secret that was written for an object.
@@ -42,6 +44,8 @@ pub struct Ledger {
     pub may_leave: BTreeSet<Slot>,
     /// When somebody last changed what may be written.
     pub changed: Duration,
+    /// No watch tells of anything: what people change since, nobody can know.
+    pub unheard: bool,
     /// How often what has an effect only here and there had one.
     pub reached: BTreeMap<&'static str, u64>,
     /// What must not have happened.

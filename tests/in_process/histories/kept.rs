@@ -4,7 +4,8 @@
 use histories::{
     cast::{Instance, Place, Purse, Slot, Team},
     step::{
-        Action, Deed, Edit, Expiry, Foreign, Grants, History, InstanceEdit, Mishap, Name, Outage, Step, When, Wish,
+        Action, Deed, Edit, Expiry, Foreign, Grants, History, InstanceEdit, Management, Mishap, Name, Outage, Step,
+        When, Wish,
     },
     token::Kind,
 };
@@ -38,7 +39,7 @@ fn a_clock_that_is_set_back_in_an_outage_delays_no_attempt() {
 }
 
 #[test]
-fn a_verdict_from_before_the_clock_was_set_back_delays_no_look() {
+fn a_start_from_before_the_clock_was_set_back_delays_no_look() {
     ends_as_it_must(vec![
         connect(Slot::PaymentsA),
         Step::Wait(1),
@@ -47,6 +48,31 @@ fn a_verdict_from_before_the_clock_was_set_back_delays_no_look() {
         Step::Deed(Deed::Deny(Action::Read)),
         Step::Mishap(Mishap::TurnClocks(-200_000)),
         Step::Wait(125),
+    ]);
+}
+
+#[test]
+fn what_a_predecessor_left_through_another_instance_is_found() {
+    let through_own = |slot| Step::Deed(Deed::Connect(slot, Wish { own_instance: true, ..wish() }));
+    ends_as_it_must(vec![
+        through_own(Slot::OrdersA),
+        connect(Slot::BillingB),
+        through_own(Slot::PaymentsA),
+        Step::Wait(151),
+        Step::Deed(Deed::Edit(Slot::PaymentsA, Edit::Management(Management::Suspended))),
+        Step::Deed(Deed::Delete(Slot::PaymentsA)),
+        Step::Wait(100),
+        connect(Slot::PaymentsA),
+    ]);
+}
+
+#[test]
+fn a_clock_that_is_set_back_delays_no_look_at_an_instance() {
+    ends_as_it_must(vec![
+        connect(Slot::PaymentsA),
+        Step::Deed(Deed::KmsFails(Outage::Down)),
+        Step::Wait(26),
+        Step::Mishap(Mishap::TurnClocks(-200_000)),
     ]);
 }
 

@@ -227,18 +227,19 @@ impl Player {
                 api.fail_when(reads.times(*count), Fault::Stale);
             }
             Mishap::StaleSecret(purse) => {
+                self.locked().read_late.insert(*purse);
                 let reads = Match::verb(Verb::Get).resource("secrets").name(purse.name());
                 let reads = reads.namespace(&self.cast.namespace(purse.team));
                 api.fail_when(reads.times(1), Fault::Stale);
             }
             Mishap::HoldWatches => {
                 api.hold_watches();
+                self.locked().unheard = true;
                 self.api_fails = true;
             }
             Mishap::ReleaseWatches => {
                 api.release_watches();
-                let now = self.began.elapsed();
-                self.locked().changed = now;
+                self.hears_again();
             }
             Mishap::BreakWatches => api.break_watches(),
             Mishap::Gone => {
@@ -249,13 +250,18 @@ impl Player {
         }
     }
 
+    /// What was changed meanwhile is only heard of now.
+    fn hears_again(&self) {
+        let now = self.began.elapsed();
+        let mut ledger = self.locked();
+        (ledger.unheard, ledger.changed) = (false, now);
+    }
+
     fn heal_api(&mut self) {
         self.world.api.heal();
         self.world.api.release_watches();
         self.api_fails = false;
-        // What was changed meanwhile is only heard of now.
-        let now = self.began.elapsed();
-        self.locked().changed = now;
+        self.hears_again();
     }
 
     fn start(&mut self) {
