@@ -33,7 +33,9 @@ elif ! command -v npm >/dev/null; then
 else
     rm -rf "$tools"
     mkdir -p "$tools"
-    if npm install --silent --prefix "$tools" --no-save --no-package-lock --ignore-scripts --no-audit --no-fund "$@" >&2; then
+    # Where there is no way to npm it is to say so soon: by itself it tries again for minutes.
+    if npm install --silent --prefix "$tools" --no-save --no-package-lock --ignore-scripts --no-audit --no-fund \
+        --fetch-retries=0 --fetch-timeout=60000 "$@" >&2; then
         echo "$*" >"$tools/installed"
         echo "tools: $*, from npm"
     else
