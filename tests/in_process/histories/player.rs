@@ -58,6 +58,8 @@ pub struct Player {
     /// Until when nobody could have noticed anything.
     excused: Duration,
     services_fail: bool,
+    /// The KMS shows nobody what it holds.
+    reads_denied: bool,
     api_fails: bool,
 }
 
@@ -133,6 +135,7 @@ impl Player {
             well: BTreeMap::new(),
             excused: Duration::ZERO,
             services_fail: false,
+            reads_denied: false,
             api_fails: false,
             world,
             cast,
@@ -178,8 +181,10 @@ impl Player {
         match step {
             Step::Deed(deed) => {
                 match deed {
-                    Deed::BitbucketFails(_) | Deed::KmsFails(_) | Deed::Deny(Action::Read) => self.services_fail = true,
+                    Deed::BitbucketFails(_) | Deed::KmsFails(_) => self.services_fail = true,
                     Deed::Heal => self.services_fail = false,
+                    Deed::Deny(Action::Read) => self.reads_denied = true,
+                    Deed::Allow => self.reads_denied = false,
                     _ => {}
                 }
                 let mut ledger = std::mem::take(&mut *self.locked());
@@ -314,7 +319,7 @@ impl Player {
                 // Nobody is asked, so nobody knows: that too is said after three intervals.
                 End::Somehow | End::Unknown => false,
             };
-            if !told_ready || (may_be && !self.services_fail) {
+            if !told_ready || (may_be && !self.services_fail && !self.reads_denied) {
                 *since = now;
             } else if now > (*since).max(self.excused) + STALE {
                 ledger.violations.insert(format!("{slot:?} is Ready since {since:?}, though {end:?}: {object:?}"));
@@ -328,7 +333,7 @@ impl Player {
         self.hands().heal();
         self.hands().allow();
         self.heal_api();
-        self.services_fail = false;
+        (self.services_fail, self.reads_denied) = (false, false);
         self.start();
     }
 
