@@ -113,6 +113,10 @@ pub async fn act(
             }
         }
     }
+    let creates = plan.stages.iter().any(|stage| matches!(stage.step, Step::Create(_)));
+    if creates && outcome.written.finalizer {
+        confirm(observed, context).await?;
+    }
     for Stage { step, tells } in &plan.stages {
         tracing::info!(%step, "acting");
         if *step == Step::AddFinalizer {
@@ -302,6 +306,17 @@ async fn add_finalizer(observed: &Observed, written: &mut Written, context: &Con
     let object = patch_finalizers(observed, written.resource_version.as_deref(), &finalizers, context).await?;
     *written = Written { resource_version: object.resource_version(), finalizer: true };
     Ok(())
+}
+
+/// Makes sure that the object is there, and to stay. Else a connection would be made that is nobody's: the cache may be
+/// behind. Who adds the finalizer knows that by the answer.
+async fn confirm(observed: &Observed, context: &Context) -> Result<(), Error> {
+    let api = Api::<BitbucketConnection>::namespaced(context.client.clone(), &observed.namespace);
+    let found = api.get_opt(&observed.name).await?;
+    let stays = found.is_some_and(|found| {
+        found.metadata.uid.as_deref() == Some(&*observed.uid) && found.metadata.deletion_timestamp.is_none()
+    });
+    if stays { Ok(()) } else { Err(Error::Gone) }
 }
 
 /// Lets the object go.

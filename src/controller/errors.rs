@@ -26,6 +26,9 @@ pub enum Error {
     /// The API server answered with an older version of the Secret than it told of before.
     #[error("the API server answered with an older version of the Secret than it had told of; it is read again")]
     Outdated,
+    /// The object is another than the cache still shows.
+    #[error("the object is gone, or is to go, which the cache doesn't show yet; nothing was made for it")]
+    Gone,
     /// There is a bug; its place was logged.
     #[error("the reconcile panicked; this is a bug in the operator, and the log names its place")]
     Panicked,

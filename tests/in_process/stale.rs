@@ -1,9 +1,13 @@
 //! What the operator sees late, in an older version, or not at all, changes nothing in the end.
 
+use std::time::Duration;
+
 use crate::{
+    hands,
     process::Point,
     scenes::Scene,
     stage::{Job, Played, Trouble, places, play, scenes, wants_all},
+    world::World,
 };
 
 /// Ends that may differ: the scene, what comes in between, a word of each line that differs, and why.
@@ -108,4 +112,24 @@ fn what_people_do_while_no_process_runs_leads_to_the_same() {
     };
     let count = all_end_alike(away);
     println!("proof: people go on while no process runs: scenario × effect × point | {count}");
+}
+
+/// Its connection was deleted by hand, and then itself, by force: nothing is left to be made again for it.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_made_for_an_object_that_is_gone_but_still_cached() {
+    let mut world = World::new();
+    hands::base(&world);
+    hands::apply(&world);
+    world.start();
+    world.pass(Duration::from_secs(60)).await;
+    let id = hands::row(&world, hands::NAME).id;
+    world.api.hold_watches();
+    hands::force_away(&world);
+    assert!(world.kms.remove(&id));
+    // Its interval passes, and the cache still has it.
+    world.pass(Duration::from_secs(2 * 3_600)).await;
+    assert!(world.kms.connection(hands::NAME).is_none(), "{:?}", world.kms.connections());
+    world.api.release_watches();
+    world.pass(Duration::from_secs(2 * 3_600)).await;
+    assert!(world.kms.connection(hands::NAME).is_none(), "{:?}", world.kms.connections());
 }

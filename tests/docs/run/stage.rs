@@ -115,6 +115,10 @@ impl Stage {
                 "if [ \"$1\" = check ]; then set -- \"$@\" --bitbucket-url {bitbucket}; fi\nexec {operator} \"$@\""
             ),
         );
+        // What the pages make a link to.
+        let local = self.desk.join(".local/bin");
+        std::fs::create_dir_all(&local).expect("a folder");
+        symlink(operator, bin.join("kubectl-bbc")).expect("a link");
         program("make", format!("exec /usr/bin/env -i PATH=/usr/local/bin:/usr/bin:/bin make -n -C {ROOT} \"$@\""));
         // What decrypts a Secret for the hook of check.md.
         let good = seed::GOOD;
