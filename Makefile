@@ -40,8 +40,8 @@ fuzz: ## look for inputs that break what must always hold, SECONDS=60 for each o
 proof: controlplane ## try all that must hold in thousands of ways: crashes, faults, histories, misuse; one table (minutes)
 	@tests/proof.sh
 
-mutants: ## change the rules one by one and see whether a test notices (hours; ARGS="--file src/domain/expiry.rs")
-	@tests/mutants.sh $(ARGS)
+mutants: ## change the rules one by one and see whether a test notices (hours; FILES=src/domain/expiry.rs)
+	@tests/mutants.sh $(FILES)
 
 bench: ## measure the program as it is shipped: throughput, memory, CPU, calls (minutes; OBJECTS=…, BENCH="--compare old.json")
 	@echo "== benchmark: building the operator as it is shipped, and what measures it"

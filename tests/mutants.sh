@@ -1,15 +1,23 @@
 #!/bin/sh
-# Changes the rules one by one, in a copy, and looks whether a test notices: tests/mutants.sh [OPTION OF cargo-mutants…],
-# such as `--file src/domain/expiry.rs`, or `--iterate` to try anew only what wasn't noticed. What to change and which
-# tests are to notice says .cargo/mutants.toml.
+# Changes the rules one by one, in a copy, and looks whether a test notices: tests/mutants.sh [FILE…], all rules and the parts
+# of the controller that decide without I/O if none is named. The fast tests are to notice; what only an end-to-end test
+# would notice counts as not noticed. Which tests those are says .cargo/mutants.toml.
 set -u
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
 $cargo mutants --version >/dev/null 2>&1 || $cargo install --locked cargo-mutants || exit 1
 
+[ $# -gt 0 ] || set -- 'src/domain/**' src/controller/adoptions.rs src/controller/cached.rs src/controller/election.rs \
+    src/controller/errors.rs src/controller/held.rs src/controller/memory.rs src/controller/namespaces.rs \
+    src/controller/sources.rs src/controller/triggers.rs src/controller/users.rs src/controller/verdicts.rs
+for file; do
+    set -- "$@" --file "$file"
+    shift
+done
+
 # That an input fails is enough: nobody needs the smallest, or its seed.
 export PROPTEST_CASES="${PROPTEST_CASES:-64}" PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 PROPTEST_MAX_SHRINK_ITERS=0
-echo "== mutants: a build with each of the changes (hours for all; a file: ARGS='--file src/domain/expiry.rs')"
+echo "== mutants: a build with each of the changes (hours for all; FILES=src/domain/expiry.rs takes one file)"
 $cargo mutants --no-shuffle --output target "$@"
 code=$?
 
