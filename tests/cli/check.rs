@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use sim::{Bitbucket, Fault, Match, Operation, State, Token};
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
-const EMAIL: &str = "bot@example.com";
+pub const EMAIL: &str = "bot@example.com";
 const TOKEN: &str = "ATATT3xFfGF0-t0ken/with+signs=";
-const SCANNING: [&str; 6] = [
+/// The scopes of the use case SecretScanning.
+pub const SCANNING: [&str; 6] = [
     "read:user:bitbucket",
     "read:workspace:bitbucket",
     "read:repository:bitbucket",

@@ -13,16 +13,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sim::{Bitbucket, Fault, State, Token};
 use tokio::process::Command;
 
-const EMAIL: &str = "bot@example.com";
+use crate::check::{EMAIL, SCANNING};
+
 const TOKEN: &str = "ATATT3xFfGF0-t0ken-of-the-hook";
-const SCANNING: [&str; 6] = [
-    "read:user:bitbucket",
-    "read:workspace:bitbucket",
-    "read:repository:bitbucket",
-    "read:webhook:bitbucket",
-    "write:webhook:bitbucket",
-    "delete:webhook:bitbucket",
-];
 const SOPS: &str = r#"#!/bin/sh
 key=$(printf %s "$3" | sed 's/.*"\(.*\)"\]$/\1/')
 sed -n "s/^ *$key: ENC\[\(.*\)\]\$/\1/p" "$4" | base64 -d | grep . || { echo "no key $key" >&2; exit 1; }
