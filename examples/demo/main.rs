@@ -26,10 +26,11 @@ Shows what the operator does, step by step, on a control plane of its own; takes
 
 usage: cargo run --example demo
 
-  CONTEXT=name  use the cluster of this context of your kubeconfig; what is made there is removed at the end
-  KEEP=1        leave everything running, and say how to use and how to stop it
-  NO_COLOR=1    no colours
-  COLUMNS=N     how wide the output is";
+  CONTEXT=name      use the cluster of this context of your kubeconfig; what is made there is removed at the end
+  KEEP=1            leave everything running, and say how to use and how to stop it
+  NO_COLOR=1        no colours
+  CLICOLOR_FORCE=1  colours into a pipe, too
+  COLUMNS=N         how wide the output is";
 
 #[tokio::main]
 async fn main() -> ExitCode {

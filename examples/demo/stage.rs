@@ -211,7 +211,7 @@ impl Stage {
         if replacements.is_empty() {
             screen.line("  kubectl apply -f examples/");
         } else {
-            screen.line(&format!("  {}", sed(&replacements)));
+            screen.line(&format!("  {}", sed(&replacements).replace('\n', "\n  ")));
         }
         screen.line("  kubectl get bbc,clusterkmsinstances");
         screen.line("  kubectl explain bbc.spec");
@@ -231,11 +231,11 @@ impl Stage {
     }
 }
 
-/// The command that applies the manifests with these replacements.
+/// The command that applies the manifests with these replacements, in two lines.
 fn sed(replacements: &[(String, String)]) -> String {
     let line = |text: &str| text.replace('\n', "\\n");
     let orders = replacements.iter().map(|(from, to)| format!("s|{}|{}|", line(from), line(to)));
-    format!("sed '{}' examples/*.yaml | kubectl apply -f -", orders.collect::<Vec<_>>().join("; "))
+    format!("sed '{}' examples/*.yaml |\n  kubectl apply -f -", orders.collect::<Vec<_>>().join("; "))
 }
 
 /// A command in one line, as it would be typed.

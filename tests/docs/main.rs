@@ -5,5 +5,6 @@ mod fields;
 #[path = "../cluster/harness/mod.rs"]
 mod harness;
 mod links;
+mod recording;
 mod run;
 mod site;
