@@ -74,6 +74,11 @@ screens: controlplane ## write anew what people see of each failure in docs/trou
 pictures: tools ## take the pictures in docs/pictures anew after a change of the page or the calendar (needs Chromium and npm)
 	UPDATE_DOCS=1 $(CARGO) test --quiet --test page pictures
 
+recording: controlplane ## play the demo and record it anew: docs/pictures/demo.cast, demo.svg (a minute; for asciinema, and for pages)
+	@mkdir -p target
+	CLICOLOR_FORCE=1 COLUMNS=100 $(CARGO) run --quiet --example demo > target/demo.txt
+	RECORDING=$(CURDIR)/target/demo.txt UPDATE_DOCS=1 $(CARGO) test --quiet --test docs recording
+
 chart: ## write the chart's README.md and deploy/ anew after a change of the chart (builds helm where none is found: minutes, once)
 	UPDATE_DOCS=1 $(CARGO) test --quiet --test cluster -- chart::generated
 
@@ -102,4 +107,4 @@ tools: ## find or get Prometheus, Chromium and others for the tests that need th
 	@tests/observability/install-tools.sh
 	@tests/page/install-tools.sh
 
-.PHONY: help demo demo-test test proof mutants test-all simulate histories bench fuzz lint crds docs screens pictures chart deny sbom image image-test controlplane tools
+.PHONY: help demo demo-test test proof mutants test-all simulate histories bench fuzz lint crds docs screens pictures recording chart deny sbom image image-test controlplane tools

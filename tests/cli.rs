@@ -8,6 +8,8 @@ mod check;
 mod hook;
 #[path = "cli/krew.rs"]
 mod krew;
+#[path = "cli/kubectl.rs"]
+mod kubectl;
 
 use std::{
     fs,

@@ -14,13 +14,16 @@ use controlplane::{ControlPlane, Kept, Printer, Program, Programs, Undertaker};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+use crate::cleaning::{Cleaning, kinds};
 use crate::error::{Error, cannot};
 use crate::stage::{json, run};
 
 /// The demo's own namespace on a cluster of somebody's.
 pub const NAMESPACE: &str = "bitbucket-connection-demo";
-const KINDS: [&str; 3] = ["bitbucketconnections", "kmsinstances", "clusterkmsinstances"];
-const GROUP: &str = "connections.kms.hanzo.ai";
+/// What the operator brings along.
+pub const KINDS: [&str; 3] = ["bitbucketconnections", "kmsinstances", "clusterkmsinstances"];
+/// Where they belong.
+pub const GROUP: &str = "connections.kms.hanzo.ai";
 
 /// Where the demo plays.
 #[derive(Debug)]
@@ -38,8 +41,7 @@ pub struct There {
     context: String,
     dir: PathBuf,
     kubeconfig: PathBuf,
-    /// Whether its kinds go away with the demo, because they came with it.
-    brought_kinds: bool,
+    cleaning: Cleaning,
     undertaker: Undertaker,
 }
 
@@ -57,10 +59,13 @@ impl Cluster {
 
     /// A kubectl that asks this cluster.
     pub fn kubectl(&self) -> Command {
-        match self {
+        let mut command = match self {
             Self::Own(control_plane, _) => control_plane.kubectl(),
             Self::There(there) => kubectl(&there.kubeconfig),
-        }
+        };
+        // In a group of its own: a Ctrl-C is the demo's, which then ends what it has begun.
+        command.process_group(0);
+        command
     }
 
     /// A kubeconfig that leads to it.
@@ -116,16 +121,41 @@ impl Cluster {
         }
     }
 
-    /// Takes away what the demo made, while the operator still runs: objects wait for it to let them go.
+    /// Makes the demo's namespace on a cluster of somebody's: the first change there.
+    pub async fn claim(&self) -> Result<(), Error> {
+        let Self::There(_) = self else { return Ok(()) };
+        run(self.kubectl(), "kubectl", &["create", "namespace", NAMESPACE], None).await.map(drop)
+    }
+
+    /// Takes away what the demo made, while the operator still runs: objects wait for it to let them go. Fails where
+    /// something is left, and says by which commands it goes.
     pub async fn clean(&self) -> Result<(), Error> {
         let Self::There(there) = self else { return Ok(()) };
-        let mut result = Ok(());
-        for arguments in there.cleaning() {
-            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            let removed = run(self.kubectl(), "kubectl", &arguments, None).await;
-            result = result.and(removed.map(drop));
+        let mut failure = None;
+        for line in there.cleaning.commands("kubectl") {
+            let mut shell = Command::new("sh");
+            shell.env("KUBECONFIG", &there.kubeconfig).process_group(0);
+            failure = failure.or(run(shell, "sh", &["-c", &line], None).await.err());
         }
-        result
+        // What wasn't made yet can't be deleted; what matters is what is there.
+        let mut left = there.ask(&["get", "namespace", NAMESPACE, "--ignore-not-found", "--output=name"]).await;
+        if let (true, Ok(some)) = (there.cleaning.brought_kinds, &mut left) {
+            let kinds = kinds();
+            let names: Vec<&str> = kinds.iter().map(String::as_str).collect();
+            let all = [&["get", "crd", "--ignore-not-found", "--output=name"][..], &names].concat();
+            match there.ask(&all).await {
+                Ok(more) => some.extend(more),
+                Err(error) => left = Err(error),
+            }
+        }
+        let (what, reason) = match (left, failure) {
+            (Ok(left), _) if left.is_empty() => return Ok(()),
+            (Ok(left), Some(failure)) => (left.join(", "), failure.to_string()),
+            (Ok(left), None) => (left.join(", "), "it is still being deleted".to_owned()),
+            (Err(error), _) => ("what the demo made, or a part of it,".to_owned(), error.to_string()),
+        };
+        let commands = there.cleaning.by_hand(&there.context);
+        Err(Error::Left { context: there.context.clone(), what, reason, commands })
     }
 
     /// Ends the control plane, if it is the demo's own.
@@ -165,26 +195,33 @@ impl There {
             .open(&kubeconfig)
             .and_then(|mut file| file.write_all(config.to_string().as_bytes()))
             .map_err(cannot(format!("write {}", kubeconfig.display())))?;
-        let there = Self { context: context.to_owned(), dir, kubeconfig, brought_kinds: false, undertaker };
-        let brought_kinds = there.is_free().await?;
-        let made = run(kubectl(&there.kubeconfig), "kubectl", &["create", "namespace", NAMESPACE], None).await;
-        made.map(|_| Self { brought_kinds, ..there })
+        let cleaning = Cleaning { brought_kinds: false };
+        let there = Self { context: context.to_owned(), dir, kubeconfig, cleaning, undertaker };
+        let cleaning = Cleaning { brought_kinds: there.is_free().await? };
+        Ok(Self { cleaning, ..there })
+    }
+
+    /// Asks kubectl for names of objects.
+    async fn ask(&self, arguments: &[&str]) -> Result<Vec<String>, Error> {
+        let output = run(kubectl(&self.kubeconfig), "kubectl", arguments, None).await?;
+        Ok(output.lines().filter(|line| line.contains('/')).map(str::to_owned).collect())
     }
 
     /// Fails where an operator works or may have worked already; tells whether the kinds have to be brought along.
     async fn is_free(&self) -> Result<bool, Error> {
-        let ask = async |arguments: &[&str]| {
-            let output = run(kubectl(&self.kubeconfig), "kubectl", arguments, None).await?;
-            Ok::<_, Error>(output.lines().filter(|line| line.contains('/')).map(str::to_owned).collect::<Vec<_>>())
-        };
-        let kinds = KINDS.map(|kind| format!("{kind}.{GROUP}"));
+        let kinds = kinds();
         let names: Vec<&str> = kinds.iter().map(String::as_str).collect();
-        let there = ask(&[&["get", "crd", "--ignore-not-found", "--output=name"][..], &names].concat()).await?;
-        let mut in_use = ask(&["get", "namespace", NAMESPACE, "--ignore-not-found", "--output=name"]).await?;
+        let there = self.ask(&[&["get", "crd", "--ignore-not-found", "--output=name"][..], &names].concat()).await?;
+        let own = ["get", "namespace", NAMESPACE, "--ignore-not-found", "--output=name"];
+        if !self.ask(&own).await?.is_empty() {
+            let context = self.context.clone();
+            return Err(Error::LeftBefore { commands: self.cleaning.by_hand(&context), context, namespace: NAMESPACE });
+        }
+        let mut in_use = Vec::new();
         let label = "--selector=app.kubernetes.io/name=bitbucket-connection-operator";
-        in_use.extend(ask(&["get", "deployments", "--all-namespaces", label, "--output=name"]).await?);
+        in_use.extend(self.ask(&["get", "deployments", "--all-namespaces", label, "--output=name"]).await?);
         for kind in there.iter().filter_map(|name| name.split_once('/')).map(|(_, kind)| kind) {
-            in_use.extend(ask(&["get", kind, "--all-namespaces", "--output=name"]).await?);
+            in_use.extend(self.ask(&["get", kind, "--all-namespaces", "--output=name"]).await?);
         }
         match in_use.first() {
             Some(first) => Err(Error::InUse { context: self.context.clone(), what: first.clone() }),
@@ -192,28 +229,17 @@ impl There {
         }
     }
 
-    /// What kubectl is asked for at the end, in this order.
-    fn cleaning(&self) -> Vec<Vec<String>> {
-        let mut all = vec![
-            vec!["delete", "bitbucketconnections", "--all", "--timeout=60s"],
-            vec!["delete", "clusterkmsinstance", "default", "--ignore-not-found", "--timeout=60s"],
-            vec!["delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=60s"],
-        ];
-        let kinds = KINDS.map(|kind| format!("{kind}.{GROUP}"));
-        if self.brought_kinds {
-            let kinds = kinds.iter().map(String::as_str);
-            all.push(["delete", "crd", "--ignore-not-found", "--timeout=60s"].into_iter().chain(kinds).collect());
-        }
-        all.into_iter().map(|words| words.into_iter().map(str::to_owned).collect()).collect()
-    }
-
     fn keep(self, also: &[u32]) -> Result<(PathBuf, PathBuf), Error> {
         let (stop, dir) = (self.dir.join("stop.sh"), self.dir.display());
         let mut script =
             format!("#!/bin/sh\n# Takes away what the demo made.\nexport KUBECONFIG={}\n", self.kubeconfig.display());
-        for words in self.cleaning() {
-            script += &format!("kubectl {}\n", words.join(" "));
+        for line in self.cleaning.commands("kubectl") {
+            script += &format!("{line}\n");
         }
+        script += &format!(
+            "if kubectl get namespace {NAMESPACE} >/dev/null 2>&1; then\n  \
+             echo 'error: namespace {NAMESPACE} is left. Look above for why, then run this once more.' >&2\n  exit 1\nfi\n"
+        );
         for pid in also {
             script += &format!("kill -s KILL {pid}\n");
         }

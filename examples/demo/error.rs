@@ -20,7 +20,7 @@ pub enum Error {
     /// Somebody's objects are not to be played with.
     #[error(
         "the cluster of the context {context} has {what} already: the demo would meddle with it. Choose another \
-         cluster, or leave CONTEXT out; what a demo left behind is removed by kubectl delete"
+         cluster, or leave CONTEXT out"
     )]
     InUse {
         /// The context.
@@ -28,6 +28,36 @@ pub enum Error {
         /// The first thing that was found.
         what: String,
     },
+    /// Another demo plays there, or one left something.
+    #[error(
+        "the cluster of the context {context} has namespace/{namespace} already: another demo plays there, or one was \
+         ended before it could clean up. What that one left is taken away by:\n{commands}"
+    )]
+    LeftBefore {
+        /// The context.
+        context: String,
+        /// The demo's own namespace.
+        namespace: &'static str,
+        /// What takes it away.
+        commands: String,
+    },
+    /// What was made can't be taken away.
+    #[error(
+        "{what} is left on the cluster of the context {context}: {reason}\nOnce that is cured, these take it away:\n{commands}"
+    )]
+    Left {
+        /// The context.
+        context: String,
+        /// What is there, as far as is known.
+        what: String,
+        /// Why it is.
+        reason: String,
+        /// What takes it away.
+        commands: String,
+    },
+    /// Two things, one after the other.
+    #[error("{0}\nAnd then {1}")]
+    Both(Box<Error>, Box<Error>),
     /// A command failed.
     #[error("`{command}` failed:\n{output}")]
     Command {

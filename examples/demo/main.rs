@@ -1,9 +1,10 @@
 //! The main job in one command: a Bitbucket connection from its first day to its last, on a real control plane, with the
 //! real operator, and with stand-ins for Bitbucket and the KMS.
 //!
-//! `screen` what it looks like · `cluster` where it plays · `stage` what runs · `standins` Bitbucket and the KMS · `watch` what there is to see ·
+//! `screen` what it looks like · `cluster` where it plays, and `cleaning` what is taken away from there · `stage` what runs · `standins` Bitbucket and the KMS · `watch` what there is to see ·
 //! `story` the eight steps.
 
+mod cleaning;
 mod cluster;
 mod error;
 mod screen;
@@ -12,6 +13,7 @@ mod standins;
 mod story;
 mod watch;
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -19,17 +21,18 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use error::{Error, cannot};
 use screen::{Screen, Style, seconds};
-use stage::Stage;
+use stage::{Prepared, Stage};
 
 const USAGE: &str = "\
 Shows what the operator does, step by step, on a control plane of its own; takes a minute, or about ten the first time.
 
 usage: cargo run --example demo
 
-  CONTEXT=name  use the cluster of this context of your kubeconfig; what is made there is removed at the end
-  KEEP=1        leave everything running, and say how to use and how to stop it
-  NO_COLOR=1    no colours
-  COLUMNS=N     how wide the output is";
+  CONTEXT=name      use the cluster of this context of your kubeconfig; what is made there is removed at the end
+  KEEP=1            leave everything running, and say how to use and how to stop it
+  NO_COLOR=1        no colours
+  CLICOLOR_FORCE=1  colours into a pipe, too
+  COLUMNS=N         how wide the output is";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -69,13 +72,25 @@ async fn demo() -> Result<ExitCode, Error> {
     let cluster = if context.is_some() { "A cluster of yours" } else { "A real control plane" };
     screen.text(&format!("{cluster} and the real operator; Bitbucket and the KMS are stand-ins on this machine."));
     screen.line("");
-    let stage = tokio::select! {
-        stage = Stage::set(&screen, context.as_deref()) => stage?,
+    let prepared = tokio::select! {
+        prepared = Prepared::new(&screen, context.as_deref()) => prepared?,
         code = interrupted() => return Ok(code),
     };
-    let code = tokio::select! {
-        code = perform(&screen, &stage) => code?,
+    let stopping =
+        || screen.styled("\nInterrupted: what was started is ended, and what was made is taken away.", Style::Warn);
+    let mut setting = pin!(Stage::set(&screen, prepared));
+    let stage = tokio::select! {
+        stage = &mut setting => stage?,
         code = interrupted() => {
+            stopping();
+            setting.await?.strike().await?;
+            return Ok(code);
+        }
+    };
+    let code = tokio::select! {
+        code = perform(&screen, &stage) => code,
+        code = interrupted() => {
+            stopping();
             stage.strike().await?;
             return Ok(code);
         }
@@ -85,7 +100,7 @@ async fn demo() -> Result<ExitCode, Error> {
     } else {
         stage.strike().await?;
     }
-    Ok(code)
+    code
 }
 
 /// Tells the story, and says how it ended.

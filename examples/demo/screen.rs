@@ -1,9 +1,11 @@
-//! What the demo looks like: headlines, commands, tables; colours on a terminal only.
+//! What the demo looks like: headlines, commands, tables; colours where they can be seen.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
+
+use anstream::{AutoStream, ColorChoice};
 
 /// Everything below a headline is indented by this.
 const INDENT: usize = 3;
@@ -103,10 +105,11 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Standard output. Its width is that of `COLUMNS`, else that of the terminal, else 100.
+    /// Standard output. Its width is that of `COLUMNS`, else that of the terminal, else 100. Colours are as in the
+    /// operator's own commands: for terminals alone, unless `NO_COLOR` or `CLICOLOR_FORCE` say otherwise.
     pub fn stdout() -> Self {
         let terminal = io::stdout().is_terminal();
-        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let colour = AutoStream::choice(&io::stdout()) != ColorChoice::Never;
         let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
         let width = columns.or_else(|| terminal.then(terminal_width).flatten()).unwrap_or(WIDTH);
         Self { width: width.clamp(40, 140), colour }

@@ -38,9 +38,18 @@ pub struct Stage {
     cluster: Cluster,
 }
 
-impl Stage {
-    /// Builds, finds and starts everything, on a control plane of its own or on the cluster of this context, and says so.
-    pub async fn set(screen: &Screen, context: Option<&str>) -> Result<Self, Error> {
+/// What is there before anything is changed on the cluster.
+#[derive(Debug)]
+pub struct Prepared {
+    started: Instant,
+    demo: PathBuf,
+    program: PathBuf,
+    cluster: Cluster,
+}
+
+impl Prepared {
+    /// Builds the operator, and starts a control plane or finds the cluster of this context. It may be ended anywhere.
+    pub async fn new(screen: &Screen, context: Option<&str>) -> Result<Self, Error> {
         let started = Instant::now();
         // Asked before anything is built: afterwards it might be another file.
         let demo = std::env::current_exe().map_err(cannot("find the demo's own program"))?;
@@ -48,16 +57,23 @@ impl Stage {
         screen.done("program", &format!("{OPERATOR}, built"), started.elapsed());
 
         let started = Instant::now();
-        let cluster = Cluster::of(context).await?;
+        Ok(Self { started, demo, program, cluster: Cluster::of(context).await? })
+    }
+}
+
+impl Stage {
+    /// Starts everything, and says so. It must not be ended before it is done, or what it made is left there.
+    pub async fn set(screen: &Screen, prepared: Prepared) -> Result<Self, Error> {
+        let Prepared { started, demo, program, cluster } = prepared;
+        cluster.claim().await?;
         match Self::equip(screen, &cluster, started, &demo, &program).await {
             Ok((stand_ins, operator, operator_log)) => {
                 Ok(Self { stand_ins, program, operator: Mutex::new(operator), operator_log, cluster })
             }
-            Err(error) => {
-                // What failed first is what matters.
-                let _ = cluster.clean().await;
-                Err(error)
-            }
+            Err(error) => match cluster.clean().await {
+                Ok(()) => Err(error),
+                Err(left) => Err(Error::Both(Box::new(error), Box::new(left))),
+            },
         }
     }
 
@@ -211,7 +227,7 @@ impl Stage {
         if replacements.is_empty() {
             screen.line("  kubectl apply -f examples/");
         } else {
-            screen.line(&format!("  {}", sed(&replacements)));
+            screen.line(&format!("  {}", sed(&replacements).replace('\n', "\n  ")));
         }
         screen.line("  kubectl get bbc,clusterkmsinstances");
         screen.line("  kubectl explain bbc.spec");
@@ -231,11 +247,11 @@ impl Stage {
     }
 }
 
-/// The command that applies the manifests with these replacements.
+/// The command that applies the manifests with these replacements, in two lines.
 fn sed(replacements: &[(String, String)]) -> String {
     let line = |text: &str| text.replace('\n', "\\n");
     let orders = replacements.iter().map(|(from, to)| format!("s|{}|{}|", line(from), line(to)));
-    format!("sed '{}' examples/*.yaml | kubectl apply -f -", orders.collect::<Vec<_>>().join("; "))
+    format!("sed '{}' examples/*.yaml |\n  kubectl apply -f -", orders.collect::<Vec<_>>().join("; "))
 }
 
 /// A command in one line, as it would be typed.

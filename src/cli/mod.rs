@@ -15,7 +15,7 @@ pub mod run;
 mod scopes;
 mod screen;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{
     Command, CommandFactory, FromArgMatches, Parser, Subcommand,
@@ -101,6 +101,9 @@ pub enum Task {
     ///
     /// They say what --help says, in the form of man(1).
     Man(ManOptions),
+    /// What kubectl asks under a name of its own: these words are to be completed.
+    #[command(skip)]
+    Complete(Vec<OsString>),
 }
 
 /// Why a command failed. The text says what failed, why, and what to do.
@@ -166,6 +169,9 @@ impl Error {
 impl Cli {
     /// The command line of this process. Ends the process with a message where it is wrong, or where help was asked for.
     pub fn read() -> Self {
+        if name::completes() {
+            return Self { command: Task::Complete(std::env::args_os().skip(1).collect()) };
+        }
         let from_matches = |matches| Self::from_arg_matches(&matches).map_err(|e| e.format(&mut command()));
         match command().try_get_matches().and_then(from_matches).and_then(Self::agrees) {
             Ok(cli) => cli,
@@ -218,6 +224,7 @@ pub fn execute(cli: Cli) -> Result<ExitCode, Error> {
         Task::Crds(options) => crds::crds(&options)?,
         Task::Completions(options) => completions::completions(&options, command())?,
         Task::Man(options) => man::man(&options, command())?,
+        Task::Complete(words) => completions::complete(words, command())?,
     }
     Ok(ExitCode::SUCCESS)
 }

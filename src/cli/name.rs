@@ -11,6 +11,8 @@ use clap::Command;
 pub(super) const NAME: &str = "bitbucket-connection-operator";
 /// The name under which kubectl finds it.
 const PLUGIN_FILE: &str = "kubectl-bbc";
+/// The name under which kubectl asks it how to complete what follows `kubectl bbc`.
+const COMPLETER_FILE: &str = "kubectl_complete-bbc";
 /// What a person types then.
 const PLUGIN: &str = "kubectl bbc";
 
@@ -28,9 +30,18 @@ pub(super) fn called() -> &'static str {
     started_as(std::env::args_os().next().as_deref())
 }
 
+/// Whether kubectl asks how to complete a command line, instead of having one run.
+pub(super) fn completes() -> bool {
+    stem(std::env::args_os().next().as_deref()) == Some(OsStr::new(COMPLETER_FILE))
+}
+
+fn stem(program: Option<&OsStr>) -> Option<&OsStr> {
+    program.map(Path::new).and_then(Path::file_stem)
+}
+
 fn started_as(program: Option<&OsStr>) -> &'static str {
-    let stem = program.map(Path::new).and_then(Path::file_stem);
-    if stem == Some(OsStr::new(PLUGIN_FILE)) { PLUGIN } else { NAME }
+    let names = [PLUGIN_FILE, COMPLETER_FILE].map(OsStr::new);
+    if stem(program).is_some_and(|stem| names.contains(&stem)) { PLUGIN } else { NAME }
 }
 
 /// The parser under the name by which the program was called.
@@ -65,6 +76,7 @@ mod tests {
             (Some("kubectl-bbc"), PLUGIN),
             (Some("/home/ada/.krew/bin/kubectl-bbc"), PLUGIN),
             (Some("/opt/kubectl-bbc.exe"), PLUGIN),
+            (Some("/usr/bin/kubectl_complete-bbc"), PLUGIN),
             (Some("bitbucket-connection-operator"), NAME),
             (Some("/kubectl-bbc/bitbucket-connection-operator"), NAME),
             (Some("kubectl-bbc-list"), NAME),

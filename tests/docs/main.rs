@@ -6,6 +6,7 @@ mod fields;
 #[path = "../cluster/harness/mod.rs"]
 mod harness;
 mod links;
+mod recording;
 mod run;
 mod site;
 mod threats;

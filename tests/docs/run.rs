@@ -1,27 +1,34 @@
 //! The documentation is run: each manifest and each command of docs/*.md and README.md, page by page and from top to bottom,
 //! as a reader would: in a shell, with the real kubectl, helm and operator, on a real API server.
 //!
-//! `blocks` finds them, `stage` is where they play, and what there is when a page begins, `others` has kinds of other projects. A block that can't be run says
-//! why, in a comment before it: `<!-- not run: needs Flux -->`. One that says nothing is run.
+//! `blocks` finds them, `stage` is where they play, and what there is when a page begins, `others` has kinds of other
+//! projects, `judges` is for what needs no cluster. A block that can't be run says why, in a comment before it:
+//! `<!-- not run: needs Flux -->`. One that says nothing is run.
 
 mod blocks;
+mod judges;
 mod others;
 mod stage;
+#[path = "../observability/tools.rs"]
+mod tools;
 
 use std::collections::BTreeMap;
 
 use blocks::{Block, Kind};
 use stage::Stage;
 
-/// What is run where a test finds no `jq`: as readers have it, the program decides.
+/// The program that a block needs and that is not here.
 fn lacks(block: &Block) -> Option<String> {
-    let needs_jq = block.text.contains("| jq ");
-    let there = std::process::Command::new("jq").arg("--version").output().is_ok();
-    (needs_jq && !there).then(|| "jq is not installed here".to_owned())
+    let program = match block.kind {
+        Kind::Expressions => "promtool",
+        Kind::Manifest | Kind::Commands if block.text.contains("| jq ") => "jq",
+        Kind::Manifest | Kind::Commands | Kind::Terraform => return None,
+    };
+    tools::find(program).is_none().then(|| format!("{program} is not installed here"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_manifest_and_command_of_the_pages_works() {
+async fn every_block_of_the_pages_works() {
     let wanted = std::env::var("PAGE").unwrap_or_default();
     let pages: Vec<_> = blocks::pages().into_iter().filter(|(page, _)| page.contains(&wanted)).collect();
     let stage = Stage::build().await;
@@ -43,6 +50,8 @@ async fn every_manifest_and_command_of_the_pages_works() {
             let result = match block.kind {
                 Kind::Manifest => stage.apply(&block.text).await,
                 Kind::Commands => stage.run(&block.text).await,
+                Kind::Expressions => judges::expressions(&block.text),
+                Kind::Terraform => judges::terraform(&block.text),
             };
             run += 1;
             if let Err(complaint) = result {

@@ -12,6 +12,8 @@ pub struct Section {
     pub status: String,
     pub reason: String,
     pub message: String,
+    /// All that is said of it.
+    pub text: String,
 }
 
 /// All of them, in their order.
@@ -36,5 +38,6 @@ fn section(text: &str) -> Section {
         status: status.to_owned(),
         reason: reason.to_owned(),
         message: message.to_owned(),
+        text: text.to_owned(),
     }
 }

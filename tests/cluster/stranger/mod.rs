@@ -37,6 +37,10 @@ fn every_section_has_a_story_and_a_snapshot() {
     let kept: BTreeSet<_> = kept.map(|file| file.expect("a file").file_name().into_string().expect("UTF-8")).collect();
     let wanted: BTreeSet<_> = document::sections().iter().map(|section| format!("{}.txt", section.anchor)).collect();
     assert_eq!(kept, wanted, "`make screens` writes what is new; what is left over has to be removed by hand");
+    for section in document::sections() {
+        let link = format!("](../tests/cluster/stranger/snapshots/{}.txt)", section.anchor);
+        assert!(section.text.contains(&link), "{} doesn't lead to what people see: {link}", section.title);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
