@@ -18,7 +18,7 @@ use ::http::{
 };
 use futures::future::BoxFuture;
 use reqwest::{Certificate, Method, RequestBuilder, Response, redirect};
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use tokio::time::Instant;
 use tracing::{Instrument, field::Empty};
 use url::Url;
@@ -196,12 +196,17 @@ pub enum BadShape {
 
 impl Body {
     /// Parses a JSON body.
-    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, BadShape> {
+    pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, BadShape> {
         match self {
-            Self::Json(bytes) => serde_json::from_slice(bytes)
-                .map_err(|error| if error.is_eof() { BadShape::Truncated } else { BadShape::Foreign }),
+            Self::Json(bytes) => Ok(serde_json::from_slice(bytes)?),
             Self::Empty | Self::Other => Err(BadShape::Foreign),
         }
+    }
+}
+
+impl From<serde_json::Error> for BadShape {
+    fn from(error: serde_json::Error) -> Self {
+        if error.is_eof() { Self::Truncated } else { Self::Foreign }
     }
 }
 

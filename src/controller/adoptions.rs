@@ -51,3 +51,26 @@ impl Adoptions {
         turn.lock_owned().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt, poll};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_is_taken_over_by_one_at_a_time() {
+        let adoptions = Adoptions::default();
+        let first = adoptions.turn("kms", "a").now_or_never().expect("free");
+        let mut second = std::pin::pin!(adoptions.turn("kms", "a"));
+        assert!(poll!(&mut second).is_pending());
+        let others = [("kms", "b"), ("other", "a")].map(|(host, id)| adoptions.turn(host, id).now_or_never());
+        assert!(others.iter().all(Option::is_some), "another connection isn't waited for");
+        assert!(poll!(&mut second).is_pending());
+        drop((first, others));
+        drop(second.now_or_never().expect("the first is done"));
+        let _last = adoptions.turn("kms", "c").await;
+        let turns = adoptions.0.lock().expect("no panic").len();
+        assert_eq!(turns, 1, "nothing is kept of those who are done");
+    }
+}

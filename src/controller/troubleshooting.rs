@@ -85,3 +85,13 @@ fn every_story_is_whole_and_can_be_found() {
         assert!(titles.iter().any(|title| title == target), "a link leads nowhere: #{target}");
     }
 }
+
+/// The README shows a piece of what `make demo` prints, whose lines are broken and indented.
+#[test]
+fn the_readme_shows_a_message_as_it_is() {
+    let on_one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let examples = of_connections();
+    let example = examples.iter().find(|example| example.case == "a dead token").expect("an example");
+    let readme = on_one_line(include_str!("../../README.md"));
+    assert!(readme.contains(&on_one_line(&example.message)), "show this in README.md: {}", example.message);
+}

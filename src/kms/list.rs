@@ -11,7 +11,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{error::KmsError, snapshot::Snapshot};
+use super::{
+    error::KmsError,
+    snapshot::{Rows, Snapshot},
+};
 use crate::domain::connection::{KmsConnection, KmsScope};
 
 /// A write that the KMS confirmed.
@@ -124,7 +127,7 @@ impl Lists {
 
     /// The list of a scope, from `fetch` if the one at hand is older than `max_age` or was asked for before `not_before`.
     /// One fetch serves all who wait for it.
-    pub async fn get<F: Future<Output = Result<Vec<KmsConnection>, KmsError>>>(
+    pub async fn get<F: Future<Output = Result<Rows, KmsError>>>(
         &self,
         scope: &KmsScope,
         not_before: Option<Instant>,
@@ -160,8 +163,8 @@ impl Lists {
         };
         let result = fetch().await;
         let mut shared = self.lock();
-        let done = result.map(|connections| {
-            let snapshot = Snapshot::new(scope.clone(), running.asked, connections);
+        let done = result.map(|rows| {
+            let snapshot = Snapshot::new(scope.clone(), running.asked, rows);
             for (_, write) in shared.writes.iter().filter(|(done, _)| *done >= running.asked) {
                 snapshot.apply(write);
             }
@@ -175,6 +178,11 @@ impl Lists {
         }
         drop(shared);
         done
+    }
+
+    /// The last list of a scope, however old.
+    pub fn last(&self, scope: &KmsScope) -> Option<Arc<Snapshot>> {
+        self.lock().scopes.get(scope)?.snapshot.clone()
     }
 
     /// Lays a confirmed write over the lists, those on their way too.

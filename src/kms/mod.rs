@@ -30,6 +30,7 @@ use url::Url;
 
 pub use error::{CERTIFICATE_NOT_TRUSTED, KmsError, LoginError, NO_CONNECTION, NoProof};
 pub use login::{Evidence, Identity, Proof, Prover};
+use snapshot::Rows;
 pub use snapshot::Snapshot;
 pub use traffic::{Limits, Reading, WriteTurn};
 
@@ -152,11 +153,16 @@ impl Kms {
         self.lists.get(scope, reading.not_before, reading.max_age, fetch).await
     }
 
-    async fn list(&self, scope: &KmsScope, priority: Priority) -> Result<Vec<KmsConnection>, KmsError> {
+    async fn list(&self, scope: &KmsScope, priority: Priority) -> Result<Rows, KmsError> {
         self.turn_to_read(&scope.to_string(), priority).await?;
         let call =
             Call { project_id: scope.project_id(), limit: LIST_MAX, ..Call::new(Operation::List, Method::GET, &[]) };
-        wire::list(&self.success(call).await?.body, scope).map_err(unreadable)
+        let answer = self.success(call).await?;
+        let (mut rows, before) = (Rows::default(), self.lists.last(scope));
+        for connection in wire::list(&answer.body, scope).map_err(unreadable)? {
+            rows.put(&connection.map_err(unreadable)?, before.as_deref());
+        }
+        Ok(rows)
     }
 
     async fn turn_to_read(&self, who: &str, priority: Priority) -> Result<(), KmsError> {

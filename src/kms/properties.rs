@@ -15,7 +15,7 @@ use crate::{
         login::AuthMethod,
     },
     http::{
-        Answer, Body,
+        Answer, BadShape, Body,
         properties::{SECRET, answer, assert_short_line, assert_silent},
     },
 };
@@ -34,7 +34,7 @@ pub fn kms_body(data: &[u8]) {
         is_read_whole(&connection, &place);
     }
     for scope in [KmsScope::Organization, KmsScope::Project(PROJECT.to_owned())] {
-        for connection in wire::list(&answer.body, &scope).unwrap_or_default() {
+        for connection in list(&answer.body, &scope).unwrap_or_default() {
             // An older server tells no project.
             let here = connection.project_id.is_none() || connection.project_id.as_deref() == scope.project_id();
             assert!(here, "{connection:?} is not in {scope}");
@@ -55,6 +55,11 @@ pub fn kms_body(data: &[u8]) {
             is_said_of_a_login(&error);
         }
     }
+}
+
+/// The list in a body, whole.
+pub(super) fn list(body: &Body, scope: &KmsScope) -> Result<Vec<KmsConnection>, BadShape> {
+    wire::list(body, scope)?.collect()
 }
 
 /// An id is one, a secret doesn't stay, and what was read and is written again reads the same.
@@ -79,7 +84,7 @@ fn is_read_whole(connection: &KmsConnection, place: &Place) {
     let many = json!({ "appConnections": [written] });
     assert_eq!(wire::one(&body(&one)), Ok((connection.clone(), place.clone())));
     let scope = connection.project_id.clone().map_or(KmsScope::Organization, KmsScope::Project);
-    assert_eq!(wire::list(&body(&many), &scope), Ok(vec![connection.clone()]));
+    assert_eq!(list(&body(&many), &scope), Ok(vec![connection.clone()]));
 }
 
 fn body(json: &Value) -> Body {

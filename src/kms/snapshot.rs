@@ -21,15 +21,12 @@ use crate::domain::{
 pub struct Snapshot {
     scope: KmsScope,
     asked: Instant,
-    index: RwLock<Index>,
+    rows: RwLock<Rows>,
 }
 
 impl Snapshot {
-    pub(super) fn new(scope: KmsScope, asked: Instant, connections: Vec<KmsConnection>) -> Self {
-        let mut index = Index::with_capacity(connections.len());
-        // One by one: what isn't needed any more makes room for the next.
-        connections.into_iter().for_each(|connection| index.put(&connection));
-        Self { scope, asked, index: RwLock::new(index) }
+    pub(super) fn new(scope: KmsScope, asked: Instant, rows: Rows) -> Self {
+        Self { scope, asked, rows: RwLock::new(rows) }
     }
 
     /// When the KMS was asked for it.
@@ -39,14 +36,14 @@ impl Snapshot {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.index().by_id.len()
+        self.rows().by_id.len()
     }
 
     /// Of a project's list, whether its connections name the project, which those of a server that knows none don't.
     /// Nothing where there are none to tell.
     pub fn tells_projects(&self) -> Option<bool> {
         self.scope.project_id()?;
-        self.index().by_id.iter().next().map(|ById(row)| row.project_id.is_some())
+        self.rows().by_id.iter().next().map(|ById(row)| row.project_id.is_some())
     }
 
     /// Whether there are none.
@@ -56,30 +53,30 @@ impl Snapshot {
 
     /// The organization that the identity sees, where a connection tells it.
     pub fn organization(&self) -> Option<String> {
-        self.index().by_id.iter().find_map(|ById(row)| row.org_id.as_deref().map(str::to_owned))
+        self.rows().by_id.iter().find_map(|ById(row)| row.org_id.as_deref().map(str::to_owned))
     }
 
     /// The connection of that id.
     pub fn by_id(&self, id: &str) -> Option<KmsConnection> {
-        self.index().by_id.get(id).map(|ById(row)| row.read())
+        self.rows().by_id.get(id).map(|ById(row)| row.read())
     }
 
     /// The connection of that name.
     pub fn by_name(&self, name: &str) -> Option<KmsConnection> {
-        self.index().by_name.get(name).map(|ByName(row)| row.read())
+        self.rows().by_name.get(name).map(|ByName(row)| row.read())
     }
 
     /// The connections that bear the mark of that owner; more than one is an accident.
     pub fn owned_by(&self, owner: &Owner) -> Vec<KmsConnection> {
-        let index = self.index();
+        let rows = self.rows();
         let marks = owner.digits().filter_map(mark_of);
-        marks.filter_map(|mark| index.by_mark.get(&mark)).flatten().map(|row| row.read()).collect()
+        marks.filter_map(|mark| rows.by_mark.get(&mark)).flatten().map(|row| row.read()).collect()
     }
 
     /// Lays a write over it, if it changes this list.
     pub(super) fn apply(&self, write: &Write) {
         // A panic under the lock leaves sets that are still sets.
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
         match write {
             Write::Put { scope, connection } => {
                 let is_here = match scope {
@@ -87,25 +84,41 @@ impl Snapshot {
                     // An older server names no project.
                     None => {
                         connection.project_id.as_deref() == self.scope.project_id()
-                            || index.by_id.contains(connection.id.as_str())
+                            || rows.by_id.contains(connection.id.as_str())
                     }
                 };
                 if is_here {
-                    index.put(connection);
+                    rows.put(connection, None);
                 }
             }
-            Write::Gone { id } => index.remove(id),
+            Write::Gone { id } => rows.remove(id),
         }
     }
 
-    fn index(&self) -> RwLockReadGuard<'_, Index> {
-        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    /// The ids of rows that are in memory once for both, in order.
+    #[cfg(test)]
+    pub(super) fn shares_with(&self, other: &Self) -> Vec<String> {
+        let (rows, others) = (self.rows(), other.rows());
+        let both = rows.by_id.iter().filter_map(|ById(row)| Some((row, others.by_id.get(&*row.id)?)));
+        let ids = both.filter(|(row, ById(other))| Arc::ptr_eq(row, other)).map(|(row, _)| row.id.to_string());
+        let ids: std::collections::BTreeSet<_> = ids.collect();
+        ids.into_iter().collect()
+    }
+
+    fn the_same(&self, connection: &KmsConnection) -> Option<Arc<Row>> {
+        let rows = self.rows();
+        let ById(row) = rows.by_id.get(connection.id.as_str())?;
+        (row.read() == *connection).then(|| Arc::clone(row))
+    }
+
+    fn rows(&self) -> RwLockReadGuard<'_, Rows> {
+        self.rows.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The connections by what they are asked for.
 #[derive(Default)]
-struct Index {
+pub(super) struct Rows {
     by_id: HashSet<ById>,
     by_name: HashSet<ByName>,
     /// By the owner that their mark names. Hardly ever are there two.
@@ -114,15 +127,18 @@ struct Index {
     texts: HashSet<Arc<str>>,
 }
 
-impl Index {
-    fn with_capacity(rows: usize) -> Self {
-        let (by_id, by_name) = (HashSet::with_capacity(rows), HashSet::with_capacity(rows));
-        Self { by_id, by_name, ..Self::default() }
-    }
-
-    fn put(&mut self, connection: &KmsConnection) {
+impl Rows {
+    /// Adds a connection, or puts it in the place of the one of that id. What the list `before` had to the letter is not made
+    /// once more: most of a long list stays the same from one time to the next.
+    pub fn put(&mut self, connection: &KmsConnection, before: Option<&Snapshot>) {
         self.remove(&connection.id);
-        let row = Arc::new(Row::new(connection, &mut self.texts));
+        let row = match before.and_then(|before| before.the_same(connection)) {
+            Some(row) => {
+                self.texts.extend(row.shared().cloned());
+                row
+            }
+            None => Arc::new(Row::new(connection, &mut self.texts)),
+        };
         if let Some(mark) = row.mark() {
             self.by_mark.entry(mark).or_default().push(Arc::clone(&row));
         }
@@ -201,6 +217,11 @@ impl Row {
             credentials_hash: self.credentials_hash.as_deref().map(str::to_owned),
             updated_at: self.updated_at.as_deref().map(str::to_owned),
         }
+    }
+
+    /// The texts that it may have in common with others.
+    fn shared(&self) -> impl Iterator<Item = &Arc<str>> {
+        [Some(&self.app), self.org_id.as_ref(), self.project_id.as_ref(), self.email.as_ref()].into_iter().flatten()
     }
 
     fn mark(&self) -> Option<Mark> {

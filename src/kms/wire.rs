@@ -5,7 +5,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error as _, IgnoredAny},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value, json, value::RawValue};
 use uuid::Uuid;
 
 use crate::{
@@ -79,8 +79,9 @@ struct One {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Many {
-    app_connections: Vec<Wire>,
+struct Many<'a> {
+    #[serde(borrow)]
+    app_connections: Vec<&'a RawValue>,
 }
 
 /// A field that may have become something else: then it is as good as missing.
@@ -134,10 +135,17 @@ pub(super) fn one(body: &Body) -> Result<(KmsConnection, Place), BadShape> {
     body.parse::<One>().map(|one| one.app_connection.read())
 }
 
-/// `{"appConnections": […]}`: those of a scope. Asked without a project, the KMS lists every scope.
-pub(super) fn list(body: &Body, scope: &KmsScope) -> Result<Vec<KmsConnection>, BadShape> {
-    let all = body.parse::<Many>()?.app_connections.into_iter().map(Wire::read);
-    Ok(all.filter(|(_, place)| place.is_in(scope)).map(|(connection, _)| connection).collect())
+/// `{"appConnections": […]}`: those of a scope, one after the other, as there may be 10,000. Asked without a project, the KMS
+/// lists every scope.
+pub(super) fn list(
+    body: &Body,
+    scope: &KmsScope,
+) -> Result<impl Iterator<Item = Result<KmsConnection, BadShape>>, BadShape> {
+    let all = body.parse::<Many<'_>>()?.app_connections.into_iter();
+    Ok(all.filter_map(|row| match serde_json::from_str::<Wire>(row.get()).map(Wire::read) {
+        Ok((connection, place)) => place.is_in(scope).then_some(Ok(connection)),
+        Err(error) => Some(Err(error.into())),
+    }))
 }
 
 /// A connection without secrets: a server may echo what it was sent in any field.

@@ -103,7 +103,7 @@ fn every_alert_leads_to_its_runbook() {
         assert!(link.starts_with("https://") && link.ends_with(&anchor), "{name}: {link}");
         let section = runbooks.split("\n## ").find(|section| section.lines().next() == Some(name.as_str()));
         let section = section.unwrap_or_else(|| panic!("{RUNBOOKS} has no section {name}"));
-        for part in ["**It means:**", "**How to look:**", "**What to do:**"] {
+        for part in ["**It means:**", "**How to look:**", " | cure |\n", "**Escalate**"] {
             assert!(section.contains(part), "{name} lacks {part} in {RUNBOOKS}");
         }
         let row = format!("| [{name}](#{}) | {} |", name.to_lowercase(), text(alert, "/labels/severity"));

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::super::{
     error::KmsError,
     list::{Lists, Write},
+    snapshot::{Rows, Snapshot},
 };
 use crate::domain::{
     connection::{KmsConnection, KmsScope},
@@ -49,18 +50,24 @@ fn gone(id: &str) -> Write {
     Write::Gone { id: id.to_owned() }
 }
 
+fn rows<const N: usize>(connections: [KmsConnection; N], before: Option<&Snapshot>) -> Rows {
+    let mut rows = Rows::default();
+    connections.iter().for_each(|connection| rows.put(connection, before));
+    rows
+}
+
 /// What the KMS would answer, and how often it was asked.
 #[derive(Default)]
 struct Server(AtomicUsize);
 
 impl Server {
-    async fn list(&self) -> Result<Vec<KmsConnection>, KmsError> {
+    async fn list(&self) -> Result<Rows, KmsError> {
         self.0.fetch_add(1, Ordering::Relaxed);
         tokio::task::yield_now().await;
-        Ok(vec![connection("1", "one")])
+        Ok(rows([connection("1", "one")], None))
     }
 
-    async fn fail(&self) -> Result<Vec<KmsConnection>, KmsError> {
+    async fn fail(&self) -> Result<Rows, KmsError> {
         self.0.fetch_add(1, Ordering::Relaxed);
         tokio::task::yield_now().await;
         Err(KmsError::NotOffered)
@@ -186,4 +193,28 @@ async fn a_list_that_is_given_up_blocks_nobody() {
     assert!(futures::poll!(&mut given_up).is_pending());
     drop(given_up);
     assert!(lists.get(&SCOPE, None, WINDOW, || server.list()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_list_keeps_of_the_one_before_what_is_the_same() {
+    let scope = KmsScope::Organization;
+    let list = |rows| Snapshot::new(scope.clone(), Instant::now(), rows);
+    let before = list(rows([connection("1", "one"), connection("2", "two"), connection("3", "three")], None));
+    // One as it was, one edited by hand, one deleted, one new.
+    let edited = KmsConnection { email: Some("ada@example.com".to_owned()), ..connection("2", "two") };
+    let now = [connection("1", "one"), edited.clone(), connection("4", "four")];
+    let after = list(rows(now.clone(), Some(&before)));
+    assert_eq!(after.len(), 3);
+    for connection in now {
+        assert_eq!(after.by_id(&connection.id).as_ref(), Some(&connection));
+        assert_eq!(after.by_name(&connection.name).as_ref(), Some(&connection));
+        assert_eq!(after.owned_by(&owner(&connection.name)), [connection]);
+    }
+    assert!(after.by_id("3").is_none() && after.owned_by(&owner("three")).is_empty());
+    assert_eq!(after.shares_with(&before), ["1"], "the others are made anew");
+
+    // What is written later shows in the new one alone where only that is told.
+    after.apply(&put("1", "uno"));
+    assert_eq!(before.by_id("1"), Some(connection("1", "one")));
+    assert_eq!(before.by_id("2"), Some(connection("2", "two")));
 }

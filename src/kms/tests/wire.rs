@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use super::{super::wire, ID, NAME, credentials};
+use super::{
+    super::{properties::list, wire},
+    ID, NAME, credentials,
+};
 use crate::{
     domain::connection::{Changes, KmsScope, NewConnection},
     http::{BadShape, Body},
@@ -48,7 +51,12 @@ fn what_is_no_connection_is_refused() {
     for (body, expected) in table {
         assert_eq!(wire::one(&body).err(), Some(expected));
     }
-    assert_eq!(wire::list(&body(&json!({})), &KmsScope::Organization).err(), Some(BadShape::Foreign));
+    assert_eq!(list(&body(&json!({})), &KmsScope::Organization).err(), Some(BadShape::Foreign));
+    // One row that isn't a connection: then nobody knows what the list lacks.
+    let rows = json!({ "appConnections": [{ "id": ID, "name": "a" }, { "id": "../../users", "name": "b" }] });
+    assert_eq!(list(&body(&rows), &KmsScope::Organization), Err(BadShape::Foreign));
+    let broken = Body::Json(br#"{"appConnections":[{"id":"7ffbb072-2575-495a-b5b0-127f88caef78","na"#.to_vec());
+    assert_eq!(list(&broken, &KmsScope::Organization), Err(BadShape::Truncated));
 }
 
 #[test]
@@ -61,7 +69,7 @@ fn a_list_is_cut_to_its_scope() {
         { "id": id(4), "name": "older-server" },
     ]}));
     let names = |scope: &KmsScope| -> Vec<String> {
-        wire::list(&all, scope).expect("a list").into_iter().map(|connection| connection.name).collect()
+        list(&all, scope).expect("a list").into_iter().map(|connection| connection.name).collect()
     };
     assert_eq!(names(&KmsScope::Organization), ["organization", "older-server"]);
     assert_eq!(names(&KmsScope::Project("p".to_owned())), ["p", "older-server"]);
@@ -88,6 +96,6 @@ proptest::proptest! {
     fn no_body_panics(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
         let body = Body::Json(bytes);
         proptest::prop_assert!(wire::one(&body).is_err());
-        proptest::prop_assert!(wire::list(&body, &KmsScope::Organization).is_err());
+        proptest::prop_assert!(list(&body, &KmsScope::Organization).is_err());
     }
 }
