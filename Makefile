@@ -74,6 +74,11 @@ screens: controlplane ## write anew what people see of each failure in docs/trou
 pictures: tools ## take the pictures in docs/pictures anew after a change of the page or the calendar (needs Chromium and npm)
 	UPDATE_DOCS=1 $(CARGO) test --quiet --test page pictures
 
+dashboard: tools ## take the picture of the Grafana dashboard anew after a change of it (Chromium, Prometheus, half a gigabyte from npm; minutes)
+	tests/page/dashboard/install.sh
+	$(CARGO) test --quiet --test in_process a_day_for_the_picture -- --ignored
+	UPDATE_DOCS=1 $(CARGO) test --quiet --test page the_dashboard
+
 recording: controlplane ## play the demo and record it anew: docs/pictures/demo.cast, demo.svg (a minute; for asciinema, and for pages)
 	@mkdir -p target
 	CLICOLOR_FORCE=1 COLUMNS=100 $(CARGO) run --quiet --example demo > target/demo.txt
@@ -107,4 +112,4 @@ tools: ## find or get Prometheus, Chromium and others for the tests that need th
 	@tests/observability/install-tools.sh
 	@tests/page/install-tools.sh
 
-.PHONY: help demo demo-test test proof mutants test-all simulate histories bench fuzz lint crds docs screens pictures recording chart deny sbom image image-test controlplane tools
+.PHONY: help demo demo-test test proof mutants test-all simulate histories bench fuzz lint crds docs screens pictures dashboard recording chart deny sbom image image-test controlplane tools

@@ -9,6 +9,7 @@ use kube::{Resource, core::NamespaceResourceScope};
 use super::samples;
 use crate::{
     api::{BitbucketConnection, UNPROCESSED},
+    domain::texts::Texts,
     telemetry::metrics::ObjectSample,
 };
 
@@ -28,9 +29,10 @@ pub struct CachedConnection {
 }
 
 impl CachedConnection {
-    /// Packs an object. Of its metadata it keeps what the operator reads.
-    pub fn pack(mut object: BitbucketConnection) -> Self {
-        let sample = Arc::new(samples::sample(&object));
+    /// Packs an object. Of its metadata it keeps what the operator reads; what metrics say of many objects is taken from
+    /// `texts`.
+    pub fn pack(mut object: BitbucketConnection, texts: &Texts) -> Self {
+        let sample = Arc::new(samples::sample(&object, texts));
         let requested_at = object.reconcile_requested_at().map(Into::into);
         let processed = is_processed(&object);
         let all = mem::take(&mut object.metadata);

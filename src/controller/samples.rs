@@ -11,12 +11,13 @@ use crate::{
         expiry,
         spec::{self, Management},
         text,
+        texts::Texts,
     },
     telemetry::metrics::{ObjectSample, ReadyStatus},
 };
 
-/// The sample of an object.
-pub fn sample(object: &BitbucketConnection) -> ObjectSample {
+/// The sample of an object; what many objects have in common is taken from `texts`.
+pub fn sample(object: &BitbucketConnection, texts: &Texts) -> ObjectSample {
     let status = object.status.clone().unwrap_or_default();
     let ready = conditions::find(&status.conditions, conditions::types::READY);
     let token = status.token.unwrap_or_default();
@@ -28,8 +29,8 @@ pub fn sample(object: &BitbucketConnection) -> ObjectSample {
     let scopes = status.scopes.unwrap_or_default();
     let seconds = |time: Option<Time>| time.map(|time| time.0.as_second());
     ObjectSample {
-        namespace: object.namespace().unwrap_or_default(),
-        name: object.name_any(),
+        namespace: texts.share(object.metadata.namespace.as_deref().unwrap_or_default()),
+        name: object.name_any().into(),
         ready: ReadyStatus::of(ready.map_or("Unknown", |ready| ready.status.as_str())),
         // By our own enum, never by what somebody else may have written into a status: labels are bounded.
         reason: conditions::recorded(&status.conditions, conditions::types::READY).map(|ready| ready.reason.as_str()),
@@ -38,9 +39,9 @@ pub fn sample(object: &BitbucketConnection) -> ObjectSample {
         next_verification: seconds(status.next_verification_time).filter(|_| !suspended),
         missing: scopes.missing.len(),
         excess: scopes.excess.len(),
-        account: status.account.and_then(|account| account.username).unwrap_or_default(),
-        contact: object.spec.contact.as_deref().map(text::one_line).unwrap_or_default(),
-        kms: status.connection.map(|connection| connection.kms_ref).unwrap_or_default(),
+        account: texts.share(&status.account.and_then(|account| account.username).unwrap_or_default()),
+        contact: texts.share(&object.spec.contact.as_deref().map(text::one_line).unwrap_or_default()),
+        kms: texts.share(&status.connection.map(|connection| connection.kms_ref).unwrap_or_default()),
     }
 }
 
@@ -67,7 +68,7 @@ mod tests {
                 }],
             },
         });
-        sample(&serde_json::from_value(object).expect("an object"))
+        sample(&serde_json::from_value(object).expect("an object"), &Texts::default())
     }
 
     #[test]
@@ -79,7 +80,7 @@ mod tests {
 
     #[test]
     fn whoever_reads_an_alert_sees_the_contact_in_one_line() {
-        assert_eq!(of("Full", "Succeeded").contact, "the team");
+        assert_eq!(&*of("Full", "Succeeded").contact, "the team");
     }
 
     #[test]

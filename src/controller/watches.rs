@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     api::{BitbucketConnection, RECONCILE_REQUESTED_AT},
-    domain::{spec, trust::SourceKind},
+    domain::{spec, texts::Texts, trust::SourceKind},
 };
 
 /// What is watched: a namespace, or all of them.
@@ -92,7 +92,7 @@ fn next_step(error: &watcher::Error) -> Option<&'static str> {
 pub async fn connections(client: Client, scope: Scope, mut store: Writer<CachedConnection>, context: Arc<Context>) {
     let reader = store.as_reader();
     let mut events = Box::pin(watch::<BitbucketConnection>(api(&client, &scope)));
-    let (mut relisted, mut gone) = (Vec::new(), HashMap::new());
+    let (mut relisted, mut gone, texts) = (Vec::new(), HashMap::new(), Texts::default());
     while let Some(event) = events.next().await {
         let mut news = Vec::new();
         let event = match event {
@@ -111,11 +111,11 @@ pub async fn connections(client: Client, scope: Scope, mut store: Writer<CachedC
                     context.memory.goes(target.clone(), Instant::now());
                 }
                 relisted.push(target);
-                Event::InitApply(CachedConnection::pack(object))
+                Event::InitApply(CachedConnection::pack(object, &texts))
             }
             Event::Apply(object) => {
                 refer(&object, &context);
-                let object = CachedConnection::pack(object);
+                let object = CachedConnection::pack(object, &texts);
                 let known = reader.get(&kube::runtime::reflector::ObjectRef::from_obj(&object));
                 if known.is_none_or(|known| known.is_asked_for_more_by(&object)) {
                     news.push(target_of(&object));
@@ -124,7 +124,7 @@ pub async fn connections(client: Client, scope: Scope, mut store: Writer<CachedC
             }
             Event::Delete(object) => {
                 forget(&target_of(&object), &object.uid().unwrap_or_default(), &context);
-                Event::Delete(CachedConnection::pack(object))
+                Event::Delete(CachedConnection::pack(object, &texts))
             }
             Event::InitDone => {
                 // What went while nobody watched is told by nobody.

@@ -27,6 +27,7 @@ pub mod scopes;
 pub mod spec;
 pub mod status;
 pub mod text;
+pub mod texts;
 pub mod token;
 pub mod trust;
 pub mod verdict;

@@ -15,7 +15,10 @@ use super::{
     error::KmsError,
     snapshot::{Rows, Snapshot},
 };
-use crate::domain::connection::{KmsConnection, KmsScope};
+use crate::domain::{
+    connection::{KmsConnection, KmsScope},
+    texts::Texts,
+};
 
 /// A write that the KMS confirmed.
 pub(super) enum Write {
@@ -37,6 +40,8 @@ pub(super) enum Write {
 #[derive(Default)]
 pub(super) struct Lists {
     shared: Mutex<Shared>,
+    /// What rows of its lists have in common.
+    texts: Arc<Texts>,
 }
 
 #[derive(Default)]
@@ -178,6 +183,11 @@ impl Lists {
         }
         drop(shared);
         done
+    }
+
+    /// What rows of its lists have in common.
+    pub fn texts(&self) -> Arc<Texts> {
+        Arc::clone(&self.texts)
     }
 
     /// The last list of a scope, however old.

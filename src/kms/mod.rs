@@ -158,7 +158,7 @@ impl Kms {
         let call =
             Call { project_id: scope.project_id(), limit: LIST_MAX, ..Call::new(Operation::List, Method::GET, &[]) };
         let answer = self.success(call).await?;
-        let (mut rows, before) = (Rows::default(), self.lists.last(scope));
+        let (mut rows, before) = (Rows::new(self.lists.texts()), self.lists.last(scope));
         for connection in wire::list(&answer.body, scope).map_err(unreadable)? {
             rows.put(&connection.map_err(unreadable)?, before.as_deref());
         }

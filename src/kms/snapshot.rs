@@ -15,6 +15,7 @@ use super::list::Write;
 use crate::domain::{
     connection::{KmsConnection, KmsScope},
     ownership::{Owner, owner_named_in},
+    texts::Texts,
 };
 
 /// The connections of one scope since one time: what this client writes later shows in it, what others do doesn't.
@@ -124,21 +125,21 @@ pub(super) struct Rows {
     /// By the owner that their mark names. Hardly ever are there two.
     by_mark: HashMap<Mark, SmallVec<[Arc<Row>; 1]>>,
     /// Texts that many rows have in common.
-    texts: HashSet<Arc<str>>,
+    texts: Arc<Texts>,
 }
 
 impl Rows {
+    /// None yet. What they have in common with other rows is taken from these texts.
+    pub fn new(texts: Arc<Texts>) -> Self {
+        Self { texts, ..Self::default() }
+    }
+
     /// Adds a connection, or puts it in the place of the one of that id. What the list `before` had to the letter is not made
     /// once more: most of a long list stays the same from one time to the next.
     pub fn put(&mut self, connection: &KmsConnection, before: Option<&Snapshot>) {
         self.remove(&connection.id);
-        let row = match before.and_then(|before| before.the_same(connection)) {
-            Some(row) => {
-                self.texts.extend(row.shared().cloned());
-                row
-            }
-            None => Arc::new(Row::new(connection, &mut self.texts)),
-        };
+        let same = before.and_then(|before| before.the_same(connection));
+        let row = same.unwrap_or_else(|| Arc::new(Row::new(connection, &self.texts)));
         if let Some(mark) = row.mark() {
             self.by_mark.entry(mark).or_default().push(Arc::clone(&row));
         }
@@ -183,23 +184,16 @@ struct Row {
 }
 
 impl Row {
-    fn new(from: &KmsConnection, texts: &mut HashSet<Arc<str>>) -> Self {
-        let mut shared = |text: &str| {
-            let known = texts.get(text).cloned();
-            known.unwrap_or_else(|| {
-                let new = Arc::from(text);
-                texts.insert(Arc::clone(&new));
-                new
-            })
-        };
+    fn new(from: &KmsConnection, texts: &Texts) -> Self {
+        let shared = |text: &str| texts.share(text);
         Self {
             id: from.id.as_str().into(),
             name: from.name.as_str().into(),
             description: from.description.as_str().into(),
             app: shared(&from.app),
-            org_id: from.org_id.as_deref().map(&mut shared),
-            project_id: from.project_id.as_deref().map(&mut shared),
-            email: from.email.as_deref().map(&mut shared),
+            org_id: from.org_id.as_deref().map(shared),
+            project_id: from.project_id.as_deref().map(shared),
+            email: from.email.as_deref().map(shared),
             credentials_hash: from.credentials_hash.as_deref().map(Into::into),
             updated_at: from.updated_at.as_deref().map(Into::into),
         }
@@ -217,11 +211,6 @@ impl Row {
             credentials_hash: self.credentials_hash.as_deref().map(str::to_owned),
             updated_at: self.updated_at.as_deref().map(str::to_owned),
         }
-    }
-
-    /// The texts that it may have in common with others.
-    fn shared(&self) -> impl Iterator<Item = &Arc<str>> {
-        [Some(&self.app), self.org_id.as_ref(), self.project_id.as_ref(), self.email.as_ref()].into_iter().flatten()
     }
 
     fn mark(&self) -> Option<Mark> {

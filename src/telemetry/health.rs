@@ -173,8 +173,8 @@ mod tests {
 
     fn sample(number: usize) -> ObjectSample {
         ObjectSample {
-            namespace: "team-a".to_owned(),
-            name: format!("connection-{number}"),
+            namespace: "team-a".into(),
+            name: format!("connection-{number}").into(),
             ready: ReadyStatus::Unknown,
             reason: None,
             expiration: None,
@@ -182,9 +182,9 @@ mod tests {
             next_verification: None,
             missing: 0,
             excess: 0,
-            account: String::new(),
-            contact: String::new(),
-            kms: String::new(),
+            account: "".into(),
+            contact: "".into(),
+            kms: "".into(),
         }
     }
 

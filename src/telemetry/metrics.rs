@@ -300,8 +300,8 @@ mod tests {
 
     fn sample() -> ObjectSample {
         ObjectSample {
-            namespace: "team-a".to_owned(),
-            name: "payments".to_owned(),
+            namespace: "team-a".into(),
+            name: "payments".into(),
             ready: ReadyStatus::True,
             reason: Some("Succeeded"),
             expiration: Some(1_803_859_200),
@@ -309,9 +309,9 @@ mod tests {
             next_verification: None,
             missing: 1,
             excess: 2,
-            account: "bot".to_owned(),
-            contact: "the \"crew\"\n\\o/".to_owned(),
-            kms: "ClusterKmsInstance/default".to_owned(),
+            account: "bot".into(),
+            contact: "the \"crew\"\n\\o/".into(),
+            kms: "ClusterKmsInstance/default".into(),
         }
     }
 

@@ -30,8 +30,8 @@ fn full() -> Arc<Metrics> {
 
 fn sample() -> ObjectSample {
     ObjectSample {
-        namespace: "team-a".to_owned(),
-        name: "payments".to_owned(),
+        namespace: "team-a".into(),
+        name: "payments".into(),
         ready: ReadyStatus::True,
         reason: Some("Succeeded"),
         expiration: Some(0),
@@ -39,9 +39,9 @@ fn sample() -> ObjectSample {
         next_verification: Some(0),
         missing: 0,
         excess: 0,
-        account: "bot".to_owned(),
-        contact: "#team-a".to_owned(),
-        kms: "KmsInstance/kms".to_owned(),
+        account: "bot".into(),
+        contact: "#team-a".into(),
+        kms: "KmsInstance/kms".into(),
     }
 }
 

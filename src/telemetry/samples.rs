@@ -1,6 +1,6 @@
 //! The metrics of objects, told from samples at each scrape.
 
-use std::{borrow::Borrow, fmt};
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, metrics::MetricType, registry::Unit};
 
@@ -40,9 +40,9 @@ impl ReadyStatus {
 #[derive(Clone, Debug)]
 pub struct ObjectSample {
     /// Its namespace.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// Its name.
-    pub name: String,
+    pub name: Box<str>,
     /// Its condition Ready.
     pub ready: ReadyStatus,
     /// Why it is so; nothing before the first look.
@@ -58,11 +58,11 @@ pub struct ObjectSample {
     /// How many scopes its token has beyond what is needed.
     pub excess: usize,
     /// The Bitbucket account of its token; empty while it isn't known.
-    pub account: String,
+    pub account: Arc<str>,
     /// Who must act.
-    pub contact: String,
+    pub contact: Arc<str>,
     /// The instance through which the KMS is reached.
-    pub kms: String,
+    pub kms: Arc<str>,
 }
 
 impl ObjectSample {

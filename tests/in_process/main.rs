@@ -11,6 +11,7 @@ mod health;
 mod histories;
 mod pace;
 mod process;
+mod recorded;
 mod scenes;
 mod stage;
 mod stale;

@@ -1,13 +1,15 @@
 //! What `list` makes for browsers and calendars, looked at in a browser: the real program, two hundred connections.
 //!
-//! `browser` Chromium · `fleet` the connections, and an API server that has them · `calendar` the calendar · `recording`
-//! the demo, recorded. What can't be
-//! had (`make tools` gets it) skips tests, and says so.
+//! `browser` Chromium · `fleet` the connections, and an API server that has them · `calendar` the calendar · `dashboard`
+//! that of the chart · `recording` the demo, recorded. What can't be had (`make tools` gets it) skips tests, and says so.
 
 mod browser;
 mod calendar;
+mod dashboard;
 mod fleet;
 mod recording;
+#[path = "../observability/tools.rs"]
+mod tools;
 
 use std::{fs, io::Write as _, path::PathBuf};
 

@@ -9,9 +9,13 @@ use crate::{
     controller::words::dictionary::{good, lacking},
 };
 
+fn pack(object: BitbucketConnection) -> CachedConnection {
+    CachedConnection::pack(object, &Texts::default())
+}
+
 /// Whether what comes out is what went in.
 fn comes_back(object: &BitbucketConnection) -> bool {
-    CachedConnection::pack(object.clone()).unpack().as_ref() == Some(object)
+    pack(object.clone()).unpack().as_ref() == Some(object)
 }
 
 /// A connection of another team, with ids, times and texts of its own.
@@ -59,19 +63,19 @@ fn of_metadata_stays_what_the_operator_reads() {
     let mut object = good();
     object.labels_mut().insert("team".to_owned(), "a".to_owned());
     object.managed_fields_mut().push(ManagedFieldsEntry::default());
-    assert_eq!(CachedConnection::pack(object).unpack(), Some(good()));
+    assert_eq!(pack(object).unpack(), Some(good()));
 }
 
 #[test]
 fn a_connection_is_small() {
     let plain = serde_json::to_vec(&another()).expect("JSON").len();
-    let packed = CachedConnection::pack(another()).packed.len();
+    let packed = pack(another()).packed.len();
     assert!(packed < 600 && plain > 4 * packed, "{plain} bytes became {packed}");
 }
 
 #[test]
 fn what_is_damaged_is_not_unpacked() {
-    let whole = CachedConnection::pack(good());
+    let whole = pack(good());
     for packed in [&[][..], &[1, 2, 3], &whole.packed[..whole.packed.len() / 2]] {
         assert_eq!(CachedConnection { packed: packed.into(), ..whole.clone() }.unpack(), None);
     }
@@ -84,7 +88,7 @@ fn an_object_is_looked_at_for_what_somebody_asks() {
         let mut newer = good();
         newer.metadata.resource_version = Some("1001".to_owned());
         change(&mut newer);
-        CachedConnection::pack(good()).is_asked_for_more_by(&CachedConnection::pack(newer))
+        pack(good()).is_asked_for_more_by(&pack(newer))
     };
     let cases: [(&str, Change, bool); 8] = [
         ("a new version", |_| (), false),
