@@ -108,8 +108,10 @@ controlplane: ## find or build what the tests need: control plane, helm, kstatus
 	$(CARGO) run --quiet -p controlplane -- helm
 	$(CARGO) run --quiet -p controlplane -- judges
 
-tools: ## find or get Prometheus, Chromium and others for the tests that need them (Debian, npm; skipped elsewhere)
+tools: ## find or get Prometheus, Chromium, mdbook and others for the tests that need them (Debian, npm, crates.io; skipped elsewhere)
 	@tests/observability/install-tools.sh
 	@tests/page/install-tools.sh
+	@$(MDBOOK) --version 2>/dev/null || { echo "tools: building mdbook"; $(CARGO) install --quiet --locked mdbook; } || \
+		echo "tools: mdbook can't be had; whether the pages make a site is not tested"
 
 .PHONY: help demo demo-test test proof mutants test-all simulate histories bench fuzz lint crds docs screens pictures dashboard recording chart deny sbom image image-test controlplane tools

@@ -10,9 +10,10 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Texts outside of docs/ that link into it.
-const OTHERS: [&str; 5] = [
+const OTHERS: [&str; 6] = [
     "README.md",
     "CONTRIBUTING.md",
+    ".github/SECURITY.md",
     "CHANGELOG.md",
     "fuzz/README.md",
     "charts/bitbucket-connection-operator/README.md",
