@@ -8,10 +8,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{triggers::Target, verify::SHARED_MAX};
+use super::triggers::Target;
 use crate::{
     domain::{credential::ContentKey, plan::Intent},
-    kms::Kms,
+    kms::{Kms, SHARED_MAX},
 };
 
 /// Memory of all objects, by uid. Only objects that have something to remember take space: a table has room for more than

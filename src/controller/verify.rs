@@ -24,14 +24,12 @@ use crate::{
         token::{Push, Token},
         verdict::{NoVerdict, Verdict},
     },
-    kms::{KmsError, Reading, Snapshot},
+    kms::{KmsError, Reading, SHARED_MAX, Snapshot},
     telemetry::traces::STEPS,
 };
 
 /// How old a list may be: what objects do at about the same time costs one list.
 const SHARED: Duration = Duration::from_secs(30);
-/// Longest part of an interval over which a list is shared; somebody may change a connection in the KMS meanwhile.
-pub const SHARED_MAX: Duration = Duration::from_secs(600);
 
 /// What both services say.
 pub struct Verified {

@@ -13,28 +13,9 @@ use tokio::time::Instant;
 
 use super::{
     error::KmsError,
-    snapshot::{Rows, Snapshot},
+    snapshot::{Rows, Snapshot, Write},
 };
-use crate::domain::{
-    connection::{KmsConnection, KmsScope},
-    texts::Texts,
-};
-
-/// A write that the KMS confirmed.
-pub(super) enum Write {
-    /// Created or changed.
-    Put {
-        /// Where it was created; a changed one is where it was.
-        scope: Option<KmsScope>,
-        /// As the KMS returned it.
-        connection: Arc<KmsConnection>,
-    },
-    /// Deleted, or found to be gone.
-    Gone {
-        /// Its id.
-        id: String,
-    },
-}
+use crate::domain::{connection::KmsScope, texts::Texts};
 
 /// The lists of one instance.
 #[derive(Default)]

@@ -30,9 +30,8 @@ use url::Url;
 
 pub use error::{CERTIFICATE_NOT_TRUSTED, KmsError, LoginError, NO_CONNECTION, NoProof};
 pub use login::{Evidence, Identity, Proof, Prover};
-use snapshot::Rows;
 pub use snapshot::Snapshot;
-pub use traffic::{Limits, Reading, WriteTurn};
+pub use traffic::{Limits, Reading, SHARED_MAX, WriteTurn};
 
 use crate::{
     domain::{
@@ -45,8 +44,9 @@ use crate::{
     http::{Answer, BODY_MAX, BadShape, Client, Failure, Gate, LIST_MAX, Observe},
 };
 use error::Operation;
-use list::{Lists, Write};
+use list::Lists;
 use session::{Bearer, Session};
+use snapshot::{Rows, Write};
 use traffic::Rest;
 
 /// A server, and the way to it.

@@ -11,7 +11,6 @@ use std::{
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::list::Write;
 use crate::domain::{
     connection::{KmsConnection, KmsScope},
     ownership::{Owner, owner_named_in},
@@ -115,6 +114,22 @@ impl Snapshot {
     fn rows(&self) -> RwLockReadGuard<'_, Rows> {
         self.rows.read().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A write that the KMS confirmed.
+pub(super) enum Write {
+    /// Created or changed.
+    Put {
+        /// Where it was created; a changed one is where it was.
+        scope: Option<KmsScope>,
+        /// As the KMS returned it.
+        connection: Arc<KmsConnection>,
+    },
+    /// Deleted, or found to be gone.
+    Gone {
+        /// Its id.
+        id: String,
+    },
 }
 
 /// The connections by what they are asked for.

@@ -48,6 +48,9 @@ impl Limits {
     }
 }
 
+/// Longest part of an interval over which a list is shared; somebody may change a connection in the KMS meanwhile.
+pub const SHARED_MAX: Duration = Duration::from_secs(600);
+
 /// How a read is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {

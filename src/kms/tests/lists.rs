@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use super::super::{
     error::KmsError,
-    list::{Lists, Write},
-    snapshot::{Rows, Snapshot},
+    list::Lists,
+    snapshot::{Rows, Snapshot, Write},
 };
 use crate::domain::{
     connection::{KmsConnection, KmsScope},
