@@ -287,6 +287,35 @@ mod tests {
     }
 
     #[test]
+    fn an_error_of_the_api_server_is_told_with_its_next_step() {
+        use kube::core::Status;
+        use serde_json::json;
+        let ending = |status: Status| {
+            let details = json!({"causes": [{"reason": "NamespaceTerminating"}]});
+            status.with_details(serde_json::from_value(details).expect("details"))
+        };
+        let said = |code| Status::failure("no", "Reason").with_code(code);
+        for (status, next) in [
+            (said(403), "let the operator's ServiceAccount do that"),
+            (ending(said(403)), "its namespace is being deleted"),
+            (ending(said(404)), "it was a moment behind"),
+            (said(401), "its token has expired"),
+            (said(429), "kubectl get flowschemas"),
+            (said(500), "its etcd are well"),
+            (said(503), "its etcd are well"),
+            (said(409), "somebody else was faster"),
+        ] {
+            let code = status.code;
+            let told = Error::from(kube::Error::Api(Box::new(status))).to_string();
+            assert!(told.starts_with("the API server: no; ") && told.contains(next), "{code}: {told}");
+        }
+        let silent = kube::Error::Api(Box::new(Status::failure("", "Forbidden").with_code(403)));
+        assert!(words(&silent).contains("Forbidden"), "what has no message is told by what else it says");
+        let told = Error::from(kube::Error::LinesCodecMaxLineLengthExceeded).to_string();
+        assert!(told.contains("can be reached from here"), "{told}");
+    }
+
+    #[test]
     fn an_answer_that_cannot_be_read_is_not_quoted() {
         let secret = r#"{"metadata": {}, "data": "ATATT3x"}"#;
         let error = serde_json::from_str::<k8s_openapi::api::core::v1::Secret>(secret).expect_err("no map");

@@ -67,6 +67,15 @@ fn of_metadata_stays_what_the_operator_reads() {
 }
 
 #[test]
+fn a_packed_object_names_itself() {
+    let (object, mut packed) = (good(), pack(good()));
+    assert_eq!((packed.name_any(), packed.namespace()), (object.name_any(), object.namespace()));
+    assert_eq!((packed.uid(), packed.resource_version()), (object.uid(), object.resource_version()));
+    packed.meta_mut().resource_version = Some("1001".to_owned());
+    assert_eq!(packed.resource_version().as_deref(), Some("1001"));
+}
+
+#[test]
 fn a_connection_is_small() {
     let plain = serde_json::to_vec(&another()).expect("JSON").len();
     let packed = pack(another()).packed.len();
