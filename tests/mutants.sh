@@ -8,7 +8,7 @@ cargo=${CARGO:-cargo}
 $cargo mutants --version >/dev/null 2>&1 || $cargo install --locked cargo-mutants || exit 1
 
 [ $# -gt 0 ] || set -- 'src/domain/**' src/controller/adoptions.rs src/controller/cached.rs \
-    src/controller/errors.rs src/controller/held.rs src/controller/memory.rs src/controller/namespaces.rs \
+    src/controller/errors.rs src/controller/memory.rs src/controller/namespaces.rs \
     src/controller/sources.rs src/controller/triggers.rs src/controller/users.rs src/controller/verdicts.rs
 for file; do
     set -- "$@" --file "$file"

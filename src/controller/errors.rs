@@ -316,6 +316,21 @@ mod tests {
     }
 
     #[test]
+    fn the_kms_is_asked_again_when_it_wants_to_be() {
+        let wait = Some(Duration::from_secs(7));
+        for (error, expected) in [
+            (KmsError::RateLimited { retry_after: wait }, wait),
+            (KmsError::RateLimited { retry_after: None }, None),
+            (KmsError::Login(LoginError::RateLimited { retry_after: wait }), wait),
+            (KmsError::Login(LoginError::Locked), None),
+            (KmsError::NotYet { wait: Duration::from_secs(7) }, wait),
+            (KmsError::InUse, None),
+        ] {
+            assert_eq!(retry_after(&error), expected, "{error}");
+        }
+    }
+
+    #[test]
     fn an_answer_that_cannot_be_read_is_not_quoted() {
         let secret = r#"{"metadata": {}, "data": "ATATT3x"}"#;
         let error = serde_json::from_str::<k8s_openapi::api::core::v1::Secret>(secret).expect_err("no map");
