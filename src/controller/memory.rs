@@ -115,6 +115,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_remembered_is_that_of_one_object_until_it_is_gone() {
+        let memory = Memory::default();
+        memory.update("uid-1", |it| it.attempts += 1);
+        memory.update("uid-1", |it| it.attempts += 1);
+        memory.update("uid-2", |it| it.uncertain = true);
+        let of = |uid: &str| (memory.of(uid).attempts, memory.of(uid).uncertain);
+        assert_eq!((of("uid-1"), of("uid-2"), of("uid-3")), ((2, false), (0, true), (0, false)));
+        memory.forget("uid-1");
+        assert_eq!((of("uid-1"), of("uid-2")), ((0, false), (0, true)));
+    }
+
+    #[test]
     fn who_went_is_remembered_while_a_list_from_before_may_be_used() {
         let (memory, start) = (Memory::default(), Instant::now());
         let target = |name: &str| Target::Connection { namespace: "team-a".into(), name: name.into() };

@@ -181,6 +181,16 @@ mod tests {
         Timestamp::from_second(second).expect("a time")
     }
 
+    #[test]
+    fn who_asks_gets_an_answer_from_after_the_question() {
+        use Due::{AccessChanged, FirstPass, Interval, Requested, Retry, SecretChanged, SpecChanged};
+        let all = [FirstPass, SpecChanged, Requested, SecretChanged, AccessChanged, Retry, Interval];
+        let asking: Vec<_> = all.into_iter().filter(|due| due.skips_caches()).collect();
+        assert_eq!(asking, [SpecChanged, Requested]);
+        let words: std::collections::BTreeSet<_> = all.iter().map(|due| due.as_str()).collect();
+        assert_eq!(words.len(), all.len(), "logs tell them apart: {words:?}");
+    }
+
     const QUIET: Situation = Situation {
         generation: Some(3),
         observed_generation: Some(3),
