@@ -221,6 +221,27 @@ mod tests {
             (Situation { next_verification: None, ..QUIET }, Some(Due::Retry)),
             (Situation { next_verification: None, retry_at: Some(at(5)), now: at(4), ..QUIET }, None),
             (Situation { next_verification: None, retry_at: Some(at(5)), now: at(5), ..QUIET }, Some(Due::Retry)),
+            // The first pass, too, has met an outage, and waits.
+            (
+                Situation {
+                    observed_generation: None,
+                    next_verification: None,
+                    retry_at: Some(at(5)),
+                    now: at(4),
+                    ..QUIET
+                },
+                None,
+            ),
+            (
+                Situation {
+                    observed_generation: None,
+                    next_verification: None,
+                    retry_at: Some(at(5)),
+                    now: at(5),
+                    ..QUIET
+                },
+                Some(Due::FirstPass),
+            ),
             (
                 Situation { requested: true, next_verification: None, retry_at: Some(at(5)), ..QUIET },
                 Some(Due::Requested),
