@@ -105,3 +105,33 @@ fn send<T>(queue: Option<&UnboundedSender<T>>, item: T) {
         let _ = queue.send(item);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_to_be_looked_at_comes_into_the_queue_of_its_kind_and_namespace() {
+        let mut triggers = Triggers::default();
+        let mut connections = triggers.open_connections(Some("team-a".to_owned()));
+        let (mut instances, mut cluster) = (triggers.open_instances(None), triggers.open_cluster_instances());
+        let connection = |namespace: &str| Target::Connection { namespace: namespace.into(), name: "payments".into() };
+        let key = |namespace: &str| InstanceKey::Namespaced { namespace: namespace.to_owned(), name: "own".to_owned() };
+        let default = InstanceKey::Cluster { name: "default".to_owned() };
+        let words = [key("team-a").to_string(), default.to_string()];
+        assert_eq!(words, ["KmsInstance team-a/own", "ClusterKmsInstance default"]);
+        for target in
+            [connection("team-a"), connection("not-served"), Target::Instance(key("team-b")), Target::Instance(default)]
+        {
+            triggers.look(&target);
+        }
+        let wanted = connections.try_recv().expect("a connection");
+        assert_eq!((wanted.name.as_str(), wanted.namespace.as_deref()), ("payments", Some("team-a")));
+        assert!(connections.try_recv().is_err(), "nobody serves the other");
+        let wanted = instances.try_recv().expect("an instance");
+        assert_eq!((wanted.name.as_str(), wanted.namespace.as_deref()), ("own", Some("team-b")));
+        assert_eq!(cluster.try_recv().expect("an instance of the cluster").name, "default");
+        drop(connections);
+        triggers.look(&connection("team-a"));
+    }
+}

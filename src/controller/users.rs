@@ -108,4 +108,17 @@ mod tests {
         }
         assert_eq!(users.of(&instance), [user("b")]);
     }
+
+    #[test]
+    fn a_namespace_knows_who_in_it_uses_an_instance_of_the_cluster() {
+        let users = Users::default();
+        let user = |namespace: &str, name: &str| Target::Connection { namespace: namespace.into(), name: name.into() };
+        let cluster = InstanceKey::Cluster { name: "default".to_owned() };
+        let own = InstanceKey::Namespaced { namespace: "team-a".to_owned(), name: "own".to_owned() };
+        users.uses(&user("team-a", "one"), Some((cluster.clone(), None)));
+        users.uses(&user("team-a", "two"), Some((own, None)));
+        users.uses(&user("team-b", "three"), Some((cluster, None)));
+        assert_eq!(users.in_namespace("team-a"), [user("team-a", "one")]);
+        assert_eq!(users.in_namespace("team-c"), []);
+    }
 }

@@ -43,7 +43,29 @@ struct Outage {
     until: Instant,
 }
 
+/// What an answer must be good enough for.
+#[derive(Clone, Copy)]
+struct Question {
+    /// When somebody came with it.
+    came: Instant,
+    /// How old the answer may be.
+    interval: Span,
+    /// Before that nobody may have asked.
+    not_before: Option<Instant>,
+}
+
 impl Given {
+    /// Whether it is good enough at this time, by both clocks: one may be set back, the other stands still while the machine
+    /// sleeps. What was asked for after the question came, by somebody before whom one had to wait, always is. After
+    /// an outage it is until the next attempt.
+    fn answers(&self, question: &Question, time: Timestamp, now: Instant) -> bool {
+        let age = now.saturating_duration_since(self.asked).as_secs();
+        let young = self.at.checked_add(question.interval.signed()).is_ok_and(|end| end > time)
+            && i64::try_from(age).is_ok_and(|age| age < question.interval.as_secs());
+        let known = self.outage.map_or(young, |outage| outage.until > question.came);
+        self.asked >= question.came || (known && question.not_before.is_none_or(|moment| self.asked >= moment))
+    }
+
     /// How long to wait until it is asked again, where there is no verdict.
     pub fn retry_after(&self) -> Option<Duration> {
         self.outage.map(|outage| outage.until.saturating_duration_since(Instant::now()))
@@ -79,22 +101,16 @@ impl Verdicts {
         reach: bool,
         priority: Priority,
     ) -> Given {
-        let came = Instant::now();
+        let question = Question { came: Instant::now(), interval, not_before };
         let slot = self.slot(credentials.key(&self.key));
         let mut slot = slot.lock().await;
-        if let Some(given) = slot.as_mut() {
-            let waited_for = given.asked >= came;
-            let young = given.at.checked_add(interval.signed()).is_ok_and(|end| end > (self.clock)());
-            // By both clocks: one may be set back, the other stands still while the machine sleeps.
-            let young =
-                young && i64::try_from(given.asked.elapsed().as_secs()).is_ok_and(|age| age < interval.as_secs());
-            let known = given.outage.map_or(young, |outage| outage.until > came);
-            if waited_for || (known && not_before.is_none_or(|moment| given.asked >= moment)) {
-                if reach && self.ask_reach(&mut given.verdict, credentials, priority).await {
-                    given.outage = outage(&given.verdict, 0, credentials);
-                }
-                return given.clone();
+        if let Some(given) = slot.as_mut()
+            && given.answers(&question, (self.clock)(), Instant::now())
+        {
+            if reach && self.ask_reach(&mut given.verdict, credentials, priority).await {
+                given.outage = outage(&given.verdict, 0, credentials);
             }
+            return given.clone();
         }
         let asked = Instant::now();
         let mut verdict = self.bitbucket.verify(credentials, priority).await;
@@ -160,4 +176,52 @@ fn outage(verdict: &Verdict, attempts: u32, credentials: &Credentials) -> Option
     };
     let wait = asked_for.unwrap_or_else(|| schedule::backoff(attempts, credentials.email.as_str()));
     Some(Outage { attempts: attempts.saturating_add(1), until: Instant::now() + wait })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn an_answer_is_good_for_an_interval_by_both_clocks() {
+        let (start, day) = (Instant::now() + 1_000 * SECOND, Timestamp::UNIX_EPOCH);
+        let verdict = || Verdict::Unknown(NoVerdict::RateLimited { retry_after: None });
+        let given = |until: Option<u32>| Given {
+            verdict: verdict(),
+            at: day,
+            asked: start,
+            outage: until.map(|until| Outage { attempts: 1, until: start + until * SECOND }),
+        };
+        // When somebody came, before when nobody may have asked, and what both clocks show.
+        let answers = |given: &Given, came: i32, not_before: Option<i32>, time: i64, now: u32| {
+            let at = |second: i32| {
+                let shift = second.unsigned_abs() * SECOND;
+                if second < 0 { start - shift } else { start + shift }
+            };
+            let question = Question { came: at(came), interval: Span::from_secs(60), not_before: not_before.map(at) };
+            given.answers(&question, Timestamp::from_second(time).expect("a time"), start + now * SECOND)
+        };
+        for (came, not_before, time, now, expected) in [
+            (59, None, 59, 59, true),
+            (60, None, 60, 59, false),
+            (60, None, 59, 60, false),
+            (9, Some(0), 9, 9, true),
+            (9, Some(1), 9, 9, false),
+            // Asked for while one waited.
+            (0, Some(1), 99, 99, true),
+            (-1, Some(1), 99, 99, true),
+            // A clock that was set back makes nothing younger.
+            (99, None, -99, 99, false),
+        ] {
+            let told = answers(&given(None), came, not_before, time, now);
+            assert_eq!(told, expected, "{came} {not_before:?} {time} {now}");
+        }
+        for (until, came, not_before, expected) in
+            [(70, 69, None, true), (70, 70, None, false), (70, 9, Some(1), false), (5, 9, None, false)]
+        {
+            assert_eq!(answers(&given(Some(until)), came, not_before, 9, 9), expected, "{until} {came} {not_before:?}");
+        }
+    }
 }

@@ -262,6 +262,28 @@ mod tests {
     }
 
     #[test]
+    fn a_verification_comes_in_whole_seconds_and_none_too_early() {
+        let verified = at(1_000);
+        let of = |nanosecond: i32| {
+            let exact = Timestamp::new(1_000, nanosecond).expect("a time");
+            next_verification(exact, Span::from_secs(600), "uid").duration_since(verified).as_secs()
+        };
+        assert!((600..=660).contains(&of(0)) && (of(0)..=of(0) + 1).contains(&of(1)), "{} {}", of(0), of(1));
+        // Without a share there is nothing to round.
+        let sharp = next_verification(verified, Span::from_secs(0), "uid");
+        assert_eq!(sharp, verified);
+    }
+
+    #[test]
+    fn what_waits_for_one_thing_is_scattered_over_a_fifth_more() {
+        let wait = Duration::from_secs(100);
+        let waits: Vec<_> = (0..50).map(|n| scatter(wait, &format!("uid-{n}"))).collect();
+        assert!(waits.iter().all(|it| (wait..=wait + wait / 5).contains(it)), "{waits:?}");
+        let (least, most) = (waits.iter().min().expect("some"), waits.iter().max().expect("some"));
+        assert!(*most - *least > Duration::from_secs(10), "{waits:?}");
+    }
+
+    #[test]
     fn a_host_that_allows_little_makes_the_interval_longer() {
         let hour = Span::from_secs(3_600);
         for (reading, expected) in [(0, 3_600), (2_700, 3_600), (2_701, 3_602), (14_400, 19_200)] {
@@ -275,6 +297,7 @@ mod tests {
         let due: Vec<_> = (0..50).map(|n| due_at(at(5), at(100), hour, &format!("uid-{n}")).as_second()).collect();
         assert!(due.iter().all(|due| (100..=460).contains(due)), "{due:?}");
         assert!(due.iter().max() > due.iter().min());
+        assert!((0..50).any(|n| due_at(at(100), at(100), hour, &format!("uid-{n}")) > at(100)), "nor all at the start");
         assert_eq!(due_at(at(101), at(100), hour, "uid"), at(101));
         // Two days before it was started, by a clock that was set back.
         let (started, now) = (at(200_000), at(27_200));
