@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use sim::{Fault, Match, Operation};
 
 use super::{NEXT, lives};
-use crate::harness::{EMAIL, PAUSE, SECRET, TOKEN, World, in_time};
+use crate::harness::{EMAIL, PATIENCE, PAUSE, SECRET, TOKEN, World, in_time};
 
 type Act = fn(&World) -> BoxFuture<'_, ()>;
 
@@ -76,7 +76,8 @@ async fn goes_away(program: Program, next_step: &str) {
                 tokio::time::sleep(PAUSE).await;
             }
         };
-        in_time("the pass breaks off and says what next", says_so).await;
+        let said = tokio::time::timeout(PATIENCE, says_so).await;
+        assert!(said.is_ok(), "row {number}: the pass breaks off and says {next_step}\n{}", world.operator.tail());
         lives(&world.operator).await;
         plane.start_program(program).await.expect("a program that comes back");
         if *write == Operation::Delete {
