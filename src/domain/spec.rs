@@ -377,6 +377,31 @@ mod tests {
     }
 
     #[test]
+    fn texts_are_taken_up_to_their_length_and_empty_ones_say_nothing() {
+        let longest = "😀".repeat(DESCRIPTION_MAX / 2);
+        let told = |change: Value| {
+            let spec = validate("payments", &spec(change)).expect("good spec");
+            (spec.description, spec.contact)
+        };
+        assert_eq!(told(json!({"description": longest})), (Some(longest.clone()), None));
+        assert_eq!(told(json!({"contact": "team\na"})).1.as_deref(), Some("team a"));
+        assert_eq!(told(json!({"contact": " \n"})).1, None);
+    }
+
+    #[test]
+    fn what_is_said_of_deletion_is_taken_by_its_word() {
+        let cases = [
+            (json!("Retain"), Some(DeletionPolicy::Retain)),
+            (json!("Delete"), Some(DeletionPolicy::Delete)),
+            (json!("retain"), None),
+            (json!(null), None),
+        ];
+        for (word, policy) in cases {
+            assert_eq!(deletion_policy(&spec(json!({"deletionPolicy": word}))), policy, "{word}");
+        }
+    }
+
+    #[test]
     fn how_far_to_go_is_read_from_a_spec_that_is_invalid_otherwise() {
         for policy in [Management::Full, Management::Observe, Management::Suspended] {
             let raw = spec(json!({"managementPolicy": policy.as_str(), "interval": "30s"}));

@@ -20,9 +20,6 @@ use crate::api::{
     AccountStatus, BitbucketConnectionStatus, ConnectionStatus, ScopesStatus, TokenStatus, WorkspacesStatus,
 };
 
-/// How many effective intervals without any verification make Ready stale.
-const STALE_INTERVALS: i64 = 3;
-
 /// A pass over an object.
 #[derive(Debug)]
 pub struct Pass<'a> {
@@ -116,7 +113,7 @@ pub fn report(pass: &Pass<'_>) -> Report {
     let history = history(pass, interval);
     let readiness = conditions::readiness(&children, history);
     if let Some(findings) = &pass.findings {
-        times(&mut status, findings, &children, readiness.class, pass);
+        times::set(&mut status, findings, &children, readiness.class, pass);
     }
     let old = &before.conditions;
     let write = |kind: &str, judgement: &Judgement| conditions::condition(kind, judgement, generation, old, pass.now);
@@ -182,58 +179,6 @@ fn history(pass: &Pass<'_>, interval: Option<Span>) -> History {
     let stale =
         interval.zip(last).and_then(|(interval, last)| stale_at(last, interval)).is_some_and(|at| at <= pass.now);
     History { was_ready, stale }
-}
-
-/// When all was verified last.
-fn last_verified(pass: &Pass<'_>) -> Option<Timestamp> {
-    pass.before.last_verified_time.as_ref().map(|last| no_later_than_now(last.0, pass))
-}
-
-/// A time that lies behind us. By a clock that was set back since, what was verified then would count as fresh for as long
-/// as it was set back, and be verified again that much later.
-fn no_later_than_now(at: Timestamp, pass: &Pass<'_>) -> Timestamp {
-    if schedule::is_from_the_future(at, pass.now) { pass.now } else { at }
-}
-
-fn stale_at(last: Timestamp, interval: Span) -> Option<Timestamp> {
-    last.checked_add(Span::from_secs(interval.as_secs() * STALE_INTERVALS).signed()).ok()
-}
-
-fn times(
-    status: &mut BitbucketConnectionStatus,
-    findings: &Findings<'_>,
-    children: &Children,
-    class: Option<Class>,
-    pass: &Pass<'_>,
-) {
-    let transient = |judgement: &Judgement| judgement.reason.class() == Some(Class::Transient);
-    let open = [&children.credentials, &children.scopes, &children.synced].into_iter().any(transient);
-    let verified_at = findings.verified_at.map(|at| no_later_than_now(at, pass));
-    status.last_verified_time = match verified_at.filter(|_| !open) {
-        Some(at) => Some(at),
-        None => last_verified(pass),
-    }
-    .map(|at| Time(whole(at)));
-    // An outage is tried again with backoff; after a restart at once. A time that moved with every attempt would be
-    // a write for each.
-    let next = (class != Some(Class::Transient)).then(|| {
-        let forced = pass.spec.is_some_and(|spec| pass.interval > spec.interval);
-        let set = pass.before.next_verification_time.as_ref().map(|time| time.0).filter(|at| *at > pass.now);
-        match (verified_at, set) {
-            // Where the limit of a host forces a longer interval, those who share a credential don't come together.
-            (Some(_), _) if forced => schedule::next_verification(pass.now, pass.interval, pass.uid),
-            (Some(at), _) => schedule::next_verification(at, pass.interval, pass.uid),
-            // Bitbucket wasn't asked: when it is to be asked doesn't change.
-            (None, Some(at)) => at.min(schedule::next_verification(pass.now, pass.interval, pass.uid)),
-            (None, None) => schedule::next_verification(pass.now, pass.interval, pass.uid),
-        }
-    });
-    status.next_verification_time = next.map(Time);
-}
-
-/// The API knows whole seconds; a finer time would look like a change after every read.
-fn whole(at: Timestamp) -> Timestamp {
-    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 /// Whether the Secret holds the token that the status tells of.
@@ -506,7 +451,9 @@ fn expiry_events(
 }
 
 mod suspended;
+mod times;
 pub use suspended::suspended;
+use times::{stale_at, whole};
 
 #[cfg(test)]
 mod tests;

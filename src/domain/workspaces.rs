@@ -92,7 +92,7 @@ pub fn shown(wanted: &BTreeSet<String>, reached: &BTreeSet<String>) -> (Vec<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::scopes::parse_header;
+    use crate::domain::{scopes::parse_header, spec::SecretKeys};
 
     fn slugs(names: &[&str]) -> BTreeSet<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
@@ -144,6 +144,25 @@ mod tests {
             };
             assert!(text.contains(words), "{text}");
         }
+    }
+
+    #[test]
+    fn where_all_that_is_reached_is_shown_is_said_only_if_some_are_left_out() {
+        let keys = SecretKeys {
+            name: "t".to_owned(),
+            email: "e".to_owned(),
+            token: "t".to_owned(),
+            expires_at: "x".to_owned(),
+        };
+        let reached = |count: usize| (10..10 + count).map(|number| format!("w{number}")).collect::<BTreeSet<_>>();
+        let text = |count, place| {
+            let compared = compare(&slugs(&["a"]), &accepted(Reach::Known(reached(count))), place);
+            if let Compared::Missing(text) = compared { text } else { panic!("{compared:?}") }
+        };
+        let all = text(NAMED_MAX, Place::Connection(&keys));
+        assert!(all.contains("it reaches only w10, ") && all.contains(", w19. Have"), "{all}");
+        let some = text(NAMED_MAX + 1, Place::Connection(&keys));
+        assert!(some.contains(", w19 and more (see status.workspaces). Have"), "{some}");
     }
 
     #[test]

@@ -9,7 +9,9 @@ use crate::domain::{
 use serde_json::json;
 
 mod adoption;
+mod lost;
 mod misplaced;
+mod news;
 
 const ID: &str = "11111111-1111-4111-8111-111111111111";
 
@@ -41,7 +43,6 @@ fn good(token: &str) -> Token {
     asked(token, Verdict::Accepted(Accepted { granted, ..Accepted::default() }))
 }
 
-/// What the KMS holds after a creation with the token `one`.
 /// Which steps write to the KMS, and which of them credentials.
 #[test]
 fn a_step_says_what_it_writes() {
@@ -72,6 +73,7 @@ fn of_an_object_that_cannot_be_read_an_outage_of_the_kms_is_still_told() {
     assert_eq!(unplanned(&Remote::Absent).synced.reason, Reason::NotEvaluated);
 }
 
+/// What the KMS holds after a creation with the token `one`.
 fn held() -> KmsConnection {
     KmsConnection {
         id: ID.to_owned(),
@@ -246,57 +248,6 @@ fn a_bad_token_does_not_keep_other_drift_from_being_corrected() {
 }
 
 #[test]
-fn a_lost_answer_loses_neither_credentials_nor_the_event() {
-    // The connection was made, and the status doesn't know.
-    let (steps, tells, _) = planned(&good("one"), None, &Remote::Ours(held()));
-    assert_eq!((steps.last().map(String::as_str), tells), (Some("update credentials"), vec![Intent::Created]));
-    // Nor does a status that found it again before the KMS failed once more.
-    let found = ConnectionStatus { credentials_hash: None, token_fingerprint: None, ..recorded() };
-    assert_eq!(planned(&good("one"), Some(&found), &Remote::Ours(held())).1, [Intent::Created]);
-    // It was made again after somebody deleted it, and the status tells of the old one.
-    let old = ConnectionStatus { id: "old".to_owned(), ..recorded() };
-    assert_eq!(planned(&good("one"), Some(&old), &Remote::Ours(held())).1, [Intent::Recreated]);
-    // It was renamed, and the status tells of the old name.
-    let old = ConnectionStatus { name: "old".to_owned(), ..recorded() };
-    assert_eq!(
-        planned(&good("one"), Some(&old), &Remote::Ours(held())),
-        (vec![], vec![Intent::Updated], Reason::InSync)
-    );
-    // Somebody else had renamed it, and the answer to putting the name back was lost: that alone is told.
-    let lost = [drift("name")];
-    let (spec, token, owner) = (spec(), good("one"), owner());
-    let put_back = Wanted {
-        spec: &spec,
-        owner: &owner,
-        token: &token,
-        recorded: Some(&old),
-        spec_changed: true,
-        secret_changed: false,
-        adoption_granted: true,
-        lost: &lost,
-        finalizer: true,
-    };
-    assert_eq!(shown(&plan(&put_back, &Remote::Ours(held()))), (vec![], lost.to_vec(), Reason::InSync));
-    // The same of its description. What the status of an older version doesn't tell is no news.
-    let description = |text: &str| Some(ownership::describe(text, &owner, Origin::Created));
-    for (before, tells) in [(description("Old"), vec![Intent::Updated]), (None, vec![])] {
-        let old = ConnectionStatus { description: before, ..recorded() };
-        assert_eq!(planned(&good("one"), Some(&old), &Remote::Ours(held())), (vec![], tells, Reason::InSync));
-    }
-}
-
-#[test]
-fn drift_of_credentials_is_told_once_whatever_our_own_write_changed() {
-    let told = |hash: &str, time: &str| {
-        let (credentials_hash, updated_at) = (Some(hash.to_owned()), Some(time.to_owned()));
-        let remote = Remote::Ours(KmsConnection { credentials_hash, updated_at, ..held() });
-        planned(&good("one"), Some(&recorded()), &remote).1
-    };
-    // Somebody wrote them; we wrote them back, and the process ended before the status told.
-    assert_eq!(told("of-somebody", "then"), told("of-ours", "later"));
-}
-
-#[test]
 fn the_mark_of_an_earlier_owner_id_is_replaced() {
     let id = |text: &str| OwnerId::new(text).expect("good id");
     let (spec, token, recorded) = (spec(), good("one"), recorded());
@@ -329,39 +280,6 @@ fn the_mark_of_an_earlier_owner_id_is_replaced() {
         let Some(Stage { step: Step::Update { changes, .. }, .. }) = plan.stages.first() else { panic!("{plan:?}") };
         assert_eq!(changes.description, Some(ownership::describe("Payments", &owner, Origin::Created)));
     }
-}
-
-#[test]
-fn what_our_own_lost_write_did_is_not_taken_for_drift() {
-    let (spec, owner, token, recorded) = (spec(), owner(), good("one"), recorded());
-    let wanted = Wanted {
-        spec: &spec,
-        owner: &owner,
-        token: &token,
-        recorded: Some(&recorded),
-        spec_changed: false,
-        secret_changed: false,
-        adoption_granted: true,
-        lost: &[],
-        finalizer: true,
-    };
-    let remote = Remote::Ours(KmsConnection { credentials_hash: Some("hash-2".to_owned()), ..held() });
-    let push = vec!["update credentials".to_owned()];
-    // A crash after the Secret got another e-mail.
-    let crashed = Wanted { secret_changed: true, ..wanted };
-    assert_eq!(shown(&plan(&crashed, &remote)), (push.clone(), vec![Intent::Updated], Reason::InSync));
-    // The same without a crash; and a correction of drift whose answer was lost.
-    for lost in [Intent::Updated, drift("credentials")] {
-        let retried = Wanted { lost: std::slice::from_ref(&lost), ..wanted };
-        assert_eq!(shown(&plan(&retried, &remote)), (push.clone(), vec![lost.clone()], Reason::InSync));
-    }
-    // A description that was written, and one that was not.
-    let lost = [Intent::Updated];
-    let retried = Wanted { lost: &lost, spec_changed: true, ..wanted };
-    assert_eq!(shown(&plan(&retried, &Remote::Ours(held()))), (vec![], vec![Intent::Updated], Reason::InSync));
-    let old = KmsConnection { description: held().description.replace("Payments", "Old"), ..held() };
-    let again = vec!["update description".to_owned()];
-    assert_eq!(shown(&plan(&retried, &Remote::Ours(old))), (again, vec![Intent::Updated], Reason::InSync));
 }
 
 #[test]
@@ -427,6 +345,16 @@ fn deletion_ends_or_says_what_blocks_it() {
             let outage = matches!(&remote, Remote::Unreadable(why) if why.reason == Reason::KmsUnavailable);
             assert_eq!(reason, if outage { Reason::KmsUnavailable } else { Reason::DeletionBlocked });
         }
+    }
+}
+
+#[test]
+fn a_deletion_that_has_its_turn_soon_waits_and_is_not_blocked() {
+    let why = Judgement::new(Reason::RateLimited, "The KMS answers again in a minute.");
+    for policy in [DeletionPolicy::Delete, DeletionPolicy::Retain] {
+        let plan = deletion(Some(policy), Some(&recorded()), &Remote::Unreadable(why.clone()));
+        assert_eq!((&plan.synced, plan.release), (&why, false), "{policy:?}");
+        assert_eq!((plan.tells, plan.stages.len()), (vec![], 0), "{policy:?}");
     }
 }
 

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Pass, Report, children, expiring_soon, expiry_events, expiry_of, last_verified, outlook, stale_at, whole};
+use super::{
+    Pass, Report, children, expiring_soon, expiry_events, expiry_of, outlook,
+    times::{last_verified, stale_at, whole},
+};
 use crate::{
     api::BitbucketConnectionStatus,
     domain::{

@@ -6,6 +6,9 @@ use crate::domain::{
 };
 use serde_json::json;
 
+mod shown;
+mod times;
+
 const INTERVAL: i64 = 3_600;
 
 fn at(second: i64) -> Timestamp {
@@ -45,11 +48,15 @@ fn synced(reason: Reason) -> Judgement {
 struct World {
     status: BitbucketConnectionStatus,
     generation: i64,
+    /// The interval that holds, if it isn't the spec's.
+    forced: Option<Span>,
+    /// `spec.workspaces`.
+    workspaces: &'static [&'static str],
 }
 
 impl World {
     fn new() -> Self {
-        Self { status: BitbucketConnectionStatus::default(), generation: 1 }
+        Self { status: BitbucketConnectionStatus::default(), generation: 1, forced: None, workspaces: &[] }
     }
 
     /// A world that is Ready since the beginning, with a token that was declared to end then.
@@ -114,7 +121,8 @@ impl World {
     }
 
     fn passes(&mut self, second: i64, findings: Option<Findings<'_>>) -> Report {
-        let spec = spec();
+        let mut spec = spec();
+        spec.workspaces = self.workspaces.iter().map(|slug| (*slug).to_owned()).collect();
         let before = self.status.clone();
         let pass = Pass {
             now: at(second),
@@ -122,7 +130,7 @@ impl World {
             generation: Some(self.generation),
             before: &before,
             spec: Some(&spec),
-            interval: spec.interval,
+            interval: self.forced.unwrap_or(spec.interval),
             started: Timestamp::MIN,
             findings,
         };
