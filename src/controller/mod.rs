@@ -3,7 +3,8 @@
 //! [`reconcile`](reconcile::reconcile) tells the story of a connection; [`observe`], [`verify`], [`act`] and [`report`]
 //! are its rooms. [`instance`] does the same for the instances of the KMS. [`watches`] brings the news, [`triggers`]
 //! carries it to the queues, and [`control`] runs these; with several replicas, [`election`] decides which of them does.
-//! [`caches`] holds what is watched, connections packed ([`cached`]). [`operator`] puts all of it together, and [`run`] starts it.
+//! [`caches`] holds what is watched, read without what nobody needs ([`pruned`]), connections packed ([`cached`]).
+//! [`operator`] puts all of it together, and [`run`] starts it.
 
 mod act;
 mod adoptions;
@@ -25,6 +26,7 @@ mod namespaces;
 mod observe;
 mod operator;
 mod options;
+mod pruned;
 mod queues;
 mod reconcile;
 mod report;

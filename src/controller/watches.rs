@@ -26,6 +26,7 @@ use super::{
     errors,
     instances::{Instance, Instances},
     observe,
+    pruned::Pruned,
     sources::SourceKey,
     triggers::{InstanceKey, Target},
 };
@@ -37,9 +38,9 @@ use crate::{
 /// What is watched: a namespace, or all of them.
 pub type Scope = Option<String>;
 
-/// How many of our own objects a first list brings at a time: until they are pruned a page is in memory as it came, once
-/// as text and once with its managedFields, and that is what a restart peaks by. Of Secrets come metadata alone.
-const PAGE: u32 = 100;
+/// How many connections a first list brings at a time: a page is in memory as it came, as 1.2 MiB of text, and that is what
+/// a restart peaks by. Of Secrets come metadata alone.
+const PAGE: u32 = 250;
 
 /// The API of a kind in a scope.
 fn api<K>(client: &Client, scope: &Scope) -> Api<K>
@@ -57,7 +58,7 @@ fn watch<K>(api: Api<K>) -> impl Stream<Item = Event<K>>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
-    quietly(watcher(api, watcher::Config::default().page_size(PAGE))).map(|event| {
+    quietly(watcher(api, watcher::Config::default())).map(|event| {
         event.modify(|object| {
             object.managed_fields_mut().clear();
             object.annotations_mut().retain(|name, _| name == RECONCILE_REQUESTED_AT);
@@ -91,7 +92,8 @@ fn next_step(error: &watcher::Error) -> Option<&'static str> {
 /// change neither generation nor annotation, so they trigger nothing.
 pub async fn connections(client: Client, scope: Scope, mut store: Writer<CachedConnection>, context: Arc<Context>) {
     let reader = store.as_reader();
-    let mut events = Box::pin(watch::<BitbucketConnection>(api(&client, &scope)));
+    let api: Api<Pruned<BitbucketConnection>> = api(&client, &scope);
+    let mut events = Box::pin(quietly(watcher(api, watcher::Config::default().page_size(PAGE))));
     let (mut relisted, mut gone, texts) = (Vec::new(), HashMap::new(), Texts::default());
     while let Some(event) = events.next().await {
         let mut news = Vec::new();
@@ -102,7 +104,7 @@ pub async fn connections(client: Client, scope: Scope, mut store: Writer<CachedC
                 gone = known.iter().map(|known| (target_of(&**known), known.uid().unwrap_or_default())).collect();
                 Event::Init
             }
-            Event::InitApply(object) => {
+            Event::InitApply(Pruned(object)) => {
                 refer(&object, &context);
                 let target = target_of(&object);
                 let before = gone.remove(&target);
@@ -113,7 +115,7 @@ pub async fn connections(client: Client, scope: Scope, mut store: Writer<CachedC
                 relisted.push(target);
                 Event::InitApply(CachedConnection::pack(object, &texts))
             }
-            Event::Apply(object) => {
+            Event::Apply(Pruned(object)) => {
                 refer(&object, &context);
                 let object = CachedConnection::pack(object, &texts);
                 let known = reader.get(&kube::runtime::reflector::ObjectRef::from_obj(&object));
@@ -122,7 +124,7 @@ pub async fn connections(client: Client, scope: Scope, mut store: Writer<CachedC
                 }
                 Event::Apply(object)
             }
-            Event::Delete(object) => {
+            Event::Delete(Pruned(object)) => {
                 forget(&target_of(&object), &object.uid().unwrap_or_default(), &context);
                 Event::Delete(CachedConnection::pack(object, &texts))
             }
@@ -233,7 +235,7 @@ impl Source for ConfigMap {
 /// Follows the versions of what something refers to; of what it holds nothing is read here.
 pub async fn sources<K: Source>(client: Client, scope: Scope, context: Arc<Context>, synced: Arc<tokio::sync::Notify>) {
     // Of this type the API server sends metadata alone.
-    let api: Api<PartialObjectMeta<K>> = api(&client, &scope);
+    let api: Api<Pruned<PartialObjectMeta<K>>> = api(&client, &scope);
     let mut events = Box::pin(quietly(watcher(api, watcher::Config::default())));
     let mut gone: HashSet<SourceKey> = HashSet::new();
     let mut listed_before = false;
@@ -245,8 +247,10 @@ pub async fn sources<K: Source>(client: Client, scope: Scope, context: Arc<Conte
                 gone = context.sources.known(K::KIND, scope.as_deref());
                 continue;
             }
-            Event::InitApply(source) | Event::Apply(source) => (key_of(source), Some(observe::version_of(source))),
-            Event::Delete(source) => (key_of(source), None),
+            Event::InitApply(Pruned(source)) | Event::Apply(Pruned(source)) => {
+                (key_of(source), Some(observe::version_of(source)))
+            }
+            Event::Delete(Pruned(source)) => (key_of(source), None),
             Event::InitDone => {
                 for key in gone.drain() {
                     look(&context, &key, None, at);

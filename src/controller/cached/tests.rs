@@ -6,7 +6,10 @@ use serde_json::json;
 use super::*;
 use crate::{
     api::{BitbucketConnectionStatus, RECONCILE_REQUESTED_AT},
-    controller::words::dictionary::{good, lacking},
+    controller::{
+        pruned::Pruned,
+        words::dictionary::{good, lacking},
+    },
 };
 
 fn pack(object: BitbucketConnection) -> CachedConnection {
@@ -64,6 +67,32 @@ fn of_metadata_stays_what_the_operator_reads() {
     object.labels_mut().insert("team".to_owned(), "a".to_owned());
     object.managed_fields_mut().push(ManagedFieldsEntry::default());
     assert_eq!(pack(object).unpack(), Some(good()));
+}
+
+#[test]
+fn what_is_pruned_where_it_is_read_is_packed_as_if_it_had_been_whole() {
+    let requested = |mut object: BitbucketConnection| {
+        object.annotations_mut().insert(RECONCILE_REQUESTED_AT.to_owned(), "now".to_owned());
+        object
+    };
+    let going = |mut object: BitbucketConnection| {
+        object.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        object
+    };
+    let new = BitbucketConnection { status: None, ..good() };
+    for object in [good(), another(), lacking(), new, requested(good()), going(good()), BitbucketConnection::default()]
+    {
+        let mut told = object.clone();
+        told.labels_mut().insert("team".to_owned(), "a".to_owned());
+        told.managed_fields_mut().push(ManagedFieldsEntry::default());
+        if !told.annotations().is_empty() {
+            told.annotations_mut()
+                .insert("kubectl.kubernetes.io/last-applied-configuration".to_owned(), "{}".to_owned());
+        }
+        let text = serde_json::to_string(&told).expect("JSON");
+        let Pruned(pruned) = serde_json::from_str(&text).expect("an object");
+        assert_eq!(pack(pruned).unpack(), Some(object));
+    }
 }
 
 #[test]

@@ -1,9 +1,14 @@
-//! The floor: the same writes to the API server by a bare client, which asks nobody else and remembers nothing.
+//! The floor: the same writes to the API server by a bare client, which asks nobody else and remembers nothing; and what it
+//! takes such a client to be told of all objects.
 
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::{
+    api::{ListParams, Patch, PatchParams},
+    core::{ListMeta, Request},
+};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -12,6 +17,9 @@ use crate::{
     fleet::{AT_ONCE, Fleet},
     stage::Stage,
 };
+
+/// As many objects as the operator reads at a time.
+const PAGE: u32 = 250;
 
 /// What the operator wrote for an object: recorded from a real one, so that the floor writes as many bytes.
 #[derive(Clone, Debug)]
@@ -85,5 +93,30 @@ pub async fn floor(stage: &Stage, fleet: Fleet, recorded: &Recorded) -> Result<D
     let (made, written) = futures::join!(making, writing);
     // A writer that fails ends the other, and knows why.
     written.and(made)?;
+    Ok(began.elapsed())
+}
+
+/// How long it takes to be told of all objects, page by page, without a look at them.
+pub async fn read_all(stage: &Stage, fleet: Fleet) -> Result<Duration> {
+    #[derive(Deserialize)]
+    struct Page {
+        metadata: ListMeta,
+        items: Vec<IgnoredAny>,
+    }
+    let connection = json!({"apiVersion": fleet.manifest(0)["apiVersion"], "kind": fleet.manifest(0)["kind"]});
+    let request = Request::new(stage.api(&connection)?.resource_url());
+    let (began, mut read, mut continues) = (Instant::now(), 0, None);
+    loop {
+        let page = ListParams { limit: Some(PAGE), continue_token: continues, ..ListParams::default() };
+        let page: Page = stage.client.request(request.list(&page)?).await?;
+        read += page.items.len();
+        continues = page.metadata.continue_.filter(|token| !token.is_empty());
+        if continues.is_none() {
+            break;
+        }
+    }
+    if read != fleet.objects {
+        return Err(format!("the API server told of {read} objects, not of {}", fleet.objects).into());
+    }
     Ok(began.elapsed())
 }

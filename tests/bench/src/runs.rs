@@ -12,7 +12,7 @@ use crate::{
     Result,
     api_server::Requests,
     fleet::{AT_ONCE, Fleet},
-    floor::{Recorded, floor},
+    floor::{Recorded, floor, read_all},
     process::Operator,
     stage::Stage,
     table::{Aim, Table},
@@ -207,7 +207,7 @@ impl Runs {
         if ["small", "large"].contains(&key) {
             self.scrape(key, objects, &operator).await?;
             operator.kill()?;
-            self.restart(key, objects, &stage).await?;
+            self.restart(key, fleet, &stage).await?;
         } else {
             drop(operator);
         }
@@ -249,7 +249,10 @@ impl Runs {
     }
 
     /// A restart in a quiet fleet: nothing is due, so nobody may be asked.
-    async fn restart(&mut self, key: &str, objects: usize, stage: &Stage) -> Result<()> {
+    async fn restart(&mut self, key: &str, fleet: Fleet, stage: &Stage) -> Result<()> {
+        let objects = fleet.objects;
+        let lowest = read_all(stage, fleet).await?.as_secs_f64();
+        self.table.row(format!("{key}.restart.floor"), "a bare client reads all objects", lowest, "s", Aim::None);
         stage.forget_calls();
         let before = Requests::so_far(stage).await?;
         let operator = stage.operator(&[]).await?;
