@@ -14,8 +14,8 @@
 //! - `operator` the process under test, and its log
 //! - `pod` the same process as an image and a kubelet start it
 //! - `world` all of it together; `tenant` one namespace and what is done there; `objects` what is applied
-//! - `waiting` for something to become true, by watches; `report` what is printed when it doesn't; `settled` until
-//!   nothing is left to do
+//! - `waiting` for something to become true, by watches; `report` what is printed when it doesn't; `failures`, that
+//!   it is printed at once; `settled` until nothing is left to do
 //! - `reading` conditions, events, metrics; `kstatus`, what GitOps tools make of an object; `writes` of the operator
 //! - `chart` renders the Helm chart
 //! - `silence` finds secrets where none may be
@@ -26,6 +26,7 @@
 #![allow(dead_code, reason = "words for tests to come")]
 
 pub mod chart;
+mod failures;
 mod kstatus;
 mod objects;
 mod operator;
@@ -59,7 +60,7 @@ pub use self::{
 };
 
 /// How long anything may take. Long, because a test that fails by it is wrong or finds a bug, on however slow a machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The pause between two questions, where there is nothing that tells when the answer changes.
 pub const PAUSE: Duration = Duration::from_millis(20);

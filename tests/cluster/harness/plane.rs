@@ -7,13 +7,12 @@ use controlplane::{ControlPlane, Printer, Programs};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, Config, ResourceExt,
-    api::{Patch, PatchParams},
+    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams},
     config::{KubeConfigOptions, Kubeconfig},
-    runtime::{conditions::is_crd_established, wait::await_condition},
 };
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
-use super::PATIENCE;
+use super::{PAUSE, failures::tell_at_once, waiting::in_time, writes::Audit};
 
 /// For all tests that keep to their own namespace. Ended by its undertaker together with this process.
 static SHARED: OnceCell<Arc<Plane>> = OnceCell::const_new();
@@ -22,8 +21,11 @@ static SHARED: OnceCell<Arc<Plane>> = OnceCell::const_new();
 static OWN: Semaphore = Semaphore::const_new(1);
 
 /// A control plane that knows our kinds, unless it was started bare.
+#[expect(clippy::struct_field_names, reason = "the field is a control plane, and this is what it is with our kinds")]
 pub struct Plane {
     pub control_plane: ControlPlane,
+    /// What its API server noted.
+    pub audit: Audit,
     /// Given back once the control plane is gone: fields are dropped in their order.
     _permit: Option<SemaphorePermit<'static>>,
 }
@@ -47,12 +49,14 @@ impl Plane {
     }
 
     async fn start(permit: Option<SemaphorePermit<'static>>) -> Self {
+        tell_at_once();
         let mut printer = Printer::stderr();
         let programs = Programs::find_or_build(|progress| printer.show(&progress)).await;
         let programs = programs.unwrap_or_else(|error| panic!("no control plane: {error}"));
         let control_plane = ControlPlane::start_audited(&programs).await;
         let control_plane = control_plane.unwrap_or_else(|error| panic!("no control plane: {error}"));
-        Self { control_plane, _permit: permit }
+        let audit = Audit::new(control_plane.audit_log());
+        Self { control_plane, audit, _permit: permit }
     }
 
     async fn with_kinds(self) -> Self {
@@ -76,9 +80,26 @@ impl Plane {
             let name = definition.name_any();
             let applied = definitions.patch(&name, &PatchParams::apply("tests"), &Patch::Apply(&definition)).await;
             applied.unwrap_or_else(|error| panic!("the API server refuses the CRD {name}: {error}"));
-            let established = await_condition(definitions.clone(), &name, is_crd_established());
-            let established = tokio::time::timeout(PATIENCE, established).await;
-            established.unwrap_or_else(|_| panic!("the CRD {name} isn't established")).expect("a watch of CRDs");
+        }
+        self.until_kinds_are_served().await;
+    }
+
+    /// Waits until our kinds can be used, after somebody installed them: that they are established, their conditions tell
+    /// a moment before the API server takes the first object.
+    pub async fn until_kinds_are_served(&self) {
+        let client = self.client().await;
+        let one = ListParams::default().limit(1);
+        for definition in api::crds() {
+            let (group, plural) = (&definition.spec.group, &definition.spec.names.plural);
+            let kind = GroupVersionKind::gvk(group, &definition.spec.versions[0].name, &definition.spec.names.kind);
+            let objects: Api<DynamicObject> =
+                Api::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&kind, plural));
+            let served = async {
+                while objects.list(&one).await.is_err() {
+                    tokio::time::sleep(PAUSE).await;
+                }
+            };
+            in_time(&format!("{plural} are served"), served).await;
         }
     }
 }

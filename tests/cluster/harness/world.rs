@@ -9,13 +9,8 @@ use bitbucket_connection_operator::{
 use sim::{Bitbucket, Kms, Token};
 
 use super::{
-    CLIENT_ID, CLIENT_SECRET, EMAIL, Operator, PATIENCE, PAUSE, PROJECT, SECRET, TOKEN,
-    operator::Launch,
-    plane::Plane,
-    pod::Pod,
-    rights,
-    tenant::Tenant,
-    writes::{self, Write},
+    CLIENT_ID, CLIENT_SECRET, EMAIL, Operator, PATIENCE, PAUSE, PROJECT, SECRET, TOKEN, operator::Launch, plane::Plane,
+    pod::Pod, rights, tenant::Tenant, writes::Write,
 };
 
 /// What one test plays in. It dereferences to its first namespace, in which the operator works.
@@ -222,17 +217,17 @@ impl World {
     /// All that the operator's replicas changed in the API server since the beginning, or tried to. The API server notes
     /// a write a moment after a watch may have shown it: see [`World::api_writes_until`].
     pub fn api_writes(&self) -> Vec<Write> {
-        writes::of_user(&self.plane.control_plane.audit_log(), &self.user)
+        self.plane.audit.writes(&self.user)
     }
 
     /// What another user changed in the API server, or tried to: see [`World::replica_apart`].
     pub fn api_writes_of(&self, user: &str) -> Vec<Write> {
-        writes::of_user(&self.plane.control_plane.audit_log(), user)
+        self.plane.audit.writes(user)
     }
 
     /// Secrets and ConfigMaps that the operator read, or tried to, such as `secrets team-a/bitbucket-token`.
     pub fn api_reads(&self) -> Vec<String> {
-        writes::reads_of_user(&self.plane.control_plane.audit_log(), &self.user)
+        self.plane.audit.reads(&self.user)
     }
 
     /// Asks until this holds for the operator's writes, and returns them; nothing tells when one is noted.
@@ -278,7 +273,7 @@ impl World {
                 let here = namespace.is_none_or(|namespace| request.namespace == namespace);
                 request.verb == verb && request.resource == resource && here
             };
-            while !writes::refused(&self.plane.control_plane.audit_log(), &self.user).iter().any(is_meant) {
+            while !self.plane.audit.refused(&self.user).iter().any(is_meant) {
                 tokio::time::sleep(PAUSE).await;
             }
         };

@@ -35,7 +35,9 @@ pub(crate) fn write_policy(dir: &Path) -> Result<(), Error> {
     fs::write(&policy_file, format!("{policy:#}\n")).map_err(cannot(format!("write {}", policy_file.display())))
 }
 
-/// The API server's arguments for it.
+/// The API server's arguments for it. It stays one file, however long it gets (in MB): what is read as it grows is else
+/// lost in between.
 pub(crate) fn arguments(command: &mut Command, dir: &Path) {
     command.arg("--audit-policy-file").arg(policy(dir)).arg("--audit-log-path").arg(log(dir));
+    command.args(["--audit-log-maxsize", "100000"]);
 }

@@ -152,11 +152,10 @@ impl ControlPlane {
         self.dir.join(format!("{}.log", program.name()))
     }
 
-    /// The audit events so far, one JSON object a line, each written when its request ends, which may be a moment after
-    /// a watch has shown the effect; empty unless it was [started](Self::start_audited) with them.
-    pub fn audit_log(&self) -> String {
-        let log = std::fs::read(audit::log(&self.dir)).unwrap_or_default();
-        String::from_utf8_lossy(&log).into_owned()
+    /// Where the audit events are, one JSON object a line, each written when its request ends, which may be a moment after
+    /// a watch has shown the effect; there is no file unless it was [started](Self::start_audited) with them.
+    pub fn audit_log(&self) -> PathBuf {
+        audit::log(&self.dir)
     }
 
     /// What ends everything with this process. Other processes and folders can be given to it, too.
