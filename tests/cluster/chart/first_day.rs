@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use crate::harness::{
     CLIENT_ID, CLIENT_SECRET, EMAIL, Launch, Operator, PATIENCE, PROJECT, Plane, TOKEN,
-    chart::{CHART, helm, said},
+    chart::{CHART, helm, install, said},
     condition, needed_by,
     rights::{NAME, apply, make_namespace, token},
 };
@@ -42,10 +42,10 @@ impl FirstDay {
         let mut sets = vec![&*bitbucket_url, "allowedKmsHosts={127.0.0.1}", "allowInsecureKms=true"];
         sets.push("leaderElection.leaseDuration=3s,leaderElection.renewDeadline=2s,leaderElection.retryPeriod=1s");
         sets.extend(values.iter().map(|value| if *value == "instance.spec.host" { &*host } else { value }));
-        let mut command = helm().await.command_at(&plane.control_plane);
-        command.args(["install", NAME, CHART, "--namespace", NAME, "--create-namespace"]);
-        command.args(sets.iter().flat_map(|set| ["--set", set]));
-        let told = said(&mut command).await.unwrap_or_else(|complaint| panic!("{complaint}"));
+        let mut args = vec![NAME, CHART, "--namespace", NAME, "--create-namespace"];
+        args.extend(sets.iter().flat_map(|set| ["--set", set]));
+        let told = install(&plane.control_plane, &args).await.unwrap_or_else(|complaint| panic!("{complaint}"));
+        plane.until_kinds_are_served().await;
         Self { plane, kms, _bitbucket: bitbucket, told }
     }
 

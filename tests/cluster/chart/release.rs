@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::harness::{
     Plane,
-    chart::{CHART, helm, said, values},
+    chart::{CHART, helm, install, said, values},
     rights::{NAME, apply, make_namespace},
 };
 
@@ -65,6 +65,7 @@ impl Site {
 
     /// What people made: a connection and its Secret.
     async fn make_objects(&self) {
+        self.plane.until_kinds_are_served().await;
         let metadata = json!({"name": "payments", "namespace": "team-a"});
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"token": "a"}});
         let connection = json!({
@@ -129,7 +130,8 @@ async fn objects_outlive_upgrade_rollback_and_uninstall() {
     let usual = ["--namespace", NAME, "--values", &file];
 
     // The kinds and an instance of them, in one release, where neither was there before.
-    let told = site.done(&[&["install", NAME, former, "--create-namespace"], &usual[..]].concat()).await;
+    let args = [&[NAME, former, "--create-namespace"], &usual[..]].concat();
+    let told = install(&site.plane.control_plane, &args).await.expect("an installation");
     for next in ["rollout status deployment/bitbucket-connection-operator", "get clusterkmsinstance default", "get bbc"]
     {
         assert!(told.contains(next), "{told}");
@@ -188,6 +190,27 @@ async fn objects_outlive_upgrade_rollback_and_uninstall() {
     assert!(complaint.contains("release-name") && complaint.contains(NAME), "{complaint}");
     site.done(&[&another[..], &["--take-ownership"]].concat()).await;
     assert_eq!(site.objects().await, made);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_failed_to_come_along_is_made_up_for() {
+    let site = Site::new().await;
+    let file = values("cluster-wide");
+    let usual = [NAME, CHART, "--namespace", NAME, "--create-namespace", "--values", &file];
+    // As where the API server doesn't serve the kind yet: the hook fails when all else is there.
+    let refused = format!("instance.spec.organizationSlug={}", "x".repeat(400));
+    let complaint = site.helm(&[&["install"], &usual[..], &["--set", &refused]].concat()).await.expect_err("a refusal");
+    assert!(complaint.contains("failed post-install") && complaint.contains("organizationSlug"), "{complaint}");
+    site.make_objects().await;
+    assert!(matches!(site.objects().await, [Some(_), Some(_), None]));
+    let complaint = site.helm(&[&["install"], &usual[..]].concat()).await.expect_err("a release that is there");
+    assert!(complaint.contains("still in use"), "{complaint}");
+
+    site.done(&[&["upgrade", "--install"], &usual[..]].concat()).await;
+    let made = site.objects().await;
+    assert!(made.iter().all(Option::is_some), "{made:?}");
+    let manifest = site.done(&["get", "manifest", NAME, "--namespace", NAME]).await;
+    assert!(manifest.contains("kind: ClusterKmsInstance"), "{manifest}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

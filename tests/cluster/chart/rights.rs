@@ -38,9 +38,11 @@ async fn live(world: &World, kind: &str, authority: &Authority) {
         world.apply(json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, "spec": spec})).await;
         world.connection(&name).change(json!({"kmsRef": {"kind": kind, "name": name}})).apply().await;
         for _ in 0..20 {
-            touch(world.api::<BitbucketConnection>(), &name).await;
-            touch(world.api::<KmsInstance>(), &name).await;
-            touch(world.cluster_api::<ClusterKmsInstance>(), &name).await;
+            tokio::join!(
+                touch(world.api::<BitbucketConnection>(), &name),
+                touch(world.api::<KmsInstance>(), &name),
+                touch(world.cluster_api::<ClusterKmsInstance>(), &name),
+            );
         }
         world.delete(&name).await;
     }

@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use controlplane::{Helm, Printer};
+use controlplane::{ControlPlane, Helm, Printer};
 use serde_json::Value;
 use tokio::{process::Command, sync::OnceCell};
 
@@ -42,6 +42,21 @@ pub async fn render(more: &[&str]) -> Result<String, String> {
 pub async fn objects(more: &[&str]) -> Vec<Value> {
     let rendered = render(more).await.unwrap_or_else(|complaint| panic!("helm template {more:?}: {complaint}"));
     serde_saphyr::from_multiple(&rendered).expect("YAML")
+}
+
+/// `helm install` with these arguments, and what Helm told. Helm may ask for the instance before the API server serves
+/// its kind, and then fails; what docs/install.md says is done then.
+///
+/// # Errors
+/// What Helm complains about, except that.
+pub async fn install(control_plane: &ControlPlane, args: &[&str]) -> Result<String, String> {
+    let helm = helm().await;
+    match said(helm.command_at(control_plane).arg("install").args(args)).await {
+        Err(complaint) if complaint.contains("no matches for kind") => {
+            said(helm.command_at(control_plane).args(["upgrade", "--install"]).args(args)).await
+        }
+        told => told,
+    }
 }
 
 /// Runs a command to its end: what it printed, or what it complained about.
