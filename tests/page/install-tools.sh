@@ -34,11 +34,11 @@ else
     rm -rf "$tools"
     mkdir -p "$tools"
     # Where there is no way to npm it is to say so soon: by itself it tries again for minutes.
-    if npm install --silent --prefix "$tools" --no-save --no-package-lock --ignore-scripts --no-audit --no-fund \
+    if npm install --loglevel error --prefix "$tools" --no-save --no-package-lock --ignore-scripts --no-audit --no-fund \
         --fetch-retries=0 --fetch-timeout=60000 "$@" >&2; then
         echo "$*" >"$tools/installed"
         echo "tools: $*, from npm"
     else
-        echo "tools: npm can't get $* (is there a network?); the tests that need them are skipped"
+        echo "tools: npm can't get $*, as it says above; the tests that need them are skipped"
     fi
 fi
