@@ -1,6 +1,6 @@
 //! What the cluster says: the spec, the Secret, the instance. Nobody outside the cluster is asked here.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -261,20 +261,18 @@ fn access_for(observed: &Observed, context: &Context) -> Option<Result<Access, J
         Found::NotServed => return Some(Err(access::not_served(instance))),
         Found::Pending | Found::NotReady(_) | Found::Ready(_) => {}
     }
-    if instance.kind == InstanceKind::Cluster {
-        let labels = context.namespaces.labels(&observed.namespace).unwrap_or_default();
-        if let Err(denied) = context.instances.granted(&key, &labels, &spec.scope) {
-            return Some(Err(access::denied(denied, instance, &observed.namespace, &spec.scope)));
-        }
+    // A namespace that its watch hasn't told of yet is no namespace without labels: once it has, who is in it is looked at.
+    let labels = match instance.kind {
+        InstanceKind::Cluster => context.namespaces.labels(&observed.namespace)?,
+        InstanceKind::Namespaced => BTreeMap::new(),
+    };
+    if let Err(denied) = context.instances.granted(&key, &labels, &spec.scope) {
+        return Some(Err(access::denied(denied, instance, &observed.namespace, &spec.scope)));
     }
     match found {
         Found::Ready(kms) => Some(Ok(Access {
             host: host_of(&kms),
-            adoption: context.instances.grants_adoption(
-                &key,
-                &context.namespaces.labels(&observed.namespace).unwrap_or_default(),
-                &spec.scope,
-            ),
+            adoption: context.instances.grants_adoption(&key, &labels, &spec.scope),
             kms,
             key,
             instance: instance.clone(),

@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
+use bitbucket_connection_operator::api::BitbucketConnection;
+use k8s_openapi::api::core::v1::Namespace;
+use memory_api::{Match, Verb};
+use serde_json::json;
+
 use crate::{
+    ends::events,
     hands,
     process::Point,
     scenes::Scene,
@@ -132,4 +138,33 @@ async fn nothing_is_made_for_an_object_that_is_gone_but_still_cached() {
     world.api.release_watches();
     world.pass(Duration::from_secs(2 * 3_600)).await;
     assert!(world.kms.connection(hands::NAME).is_none(), "{:?}", world.kms.connections());
+}
+
+/// Namespaces and what is in them come by watches of their own: of what is applied in one go, the connection may be seen first.
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_not_seen_yet_is_refused_nothing() {
+    let mut world = World::new();
+    hands::surroundings(&world);
+    assert!(world.api.delete::<Namespace>("", hands::TEAM));
+    hands::apply_instance(&world);
+    let granted = json!({"namespaceSelector": {"matchLabels": {"team": "a"}}, "projectIds": ["*"]});
+    hands::instance_spec(&world, json!({"grants": [granted]}));
+    world.start();
+    world.pass(Duration::from_secs(60)).await;
+    let held = world.api.hold(Match::verb(Verb::Watch).resource("namespaces"));
+    world.api.break_watches();
+    world.pass(Duration::from_secs(60)).await;
+    assert_eq!(held.waiting(), 1, "the watch begins anew");
+
+    world.api.create_labelled_namespace(hands::TEAM, &[("team", "a")]);
+    hands::apply_secret(&world);
+    hands::apply(&world);
+    world.pass(Duration::from_secs(60)).await;
+    let status = world.api.get::<BitbucketConnection>(hands::TEAM, hands::NAME).expect("the connection").status;
+    assert!(status.is_none_or(|status| status.conditions.iter().all(|it| it.status == "Unknown")));
+    held.release();
+    world.pass(Duration::from_secs(60)).await;
+    assert_eq!(hands::row(&world, hands::NAME).api_token, hands::TOKEN);
+    let told: Vec<_> = events(&world).into_iter().map(|(_, reason, _)| reason).collect();
+    assert_eq!(told, ["ConnectionCreated"]);
 }
