@@ -18,7 +18,7 @@ use super::{
     context::{Context, FIELD_MANAGER},
     errors::{self, Error},
     held,
-    instances::{Instance, Looked},
+    instances::{Instance, Looked, Versions},
     mint::Mint,
     observe,
     sources::SourceKey,
@@ -43,6 +43,8 @@ const STALLED_AGAIN: Duration = Duration::from_secs(300);
 
 /// What was found where the proof of an instance's identity should be.
 enum Found {
+    /// It wasn't looked for: the host or the CAs decided before.
+    NotAsked(InstanceJudgement),
     /// Not there, or not usable.
     Nothing {
         /// Why.
@@ -71,13 +73,12 @@ where
     let held = held::hold(object, &context.users.of(&key), context).await?;
     let Some(object) = held else { return Ok(Action::await_change()) };
     let before = context.instances.looked(&key);
-    let (secret_version, ca_version) = versions(object.as_ref(), context);
+    let known = versions(object.as_ref(), context);
     let due = before.as_ref().is_none_or(|before| {
         before.asked != before.answered
             || before.uid != object.meta().uid
             || before.generation != object.meta().generation
-            || before.secret_version != secret_version
-            || before.ca_version != ca_version
+            || before.known != known
             || before.look_again.is_some_and(|at| at <= Instant::now())
     });
     let looked = match before.as_ref().filter(|_| !due) {
@@ -112,12 +113,12 @@ async fn look<K: Instance>(
     let asked = before.map(|before| before.asked).unwrap_or_default();
     context.sources.refer(&Target::Instance(key.clone()), object.sources());
     // As they are before anything is read: what comes during the look takes another.
-    let (secret_version, ca_version) = versions(object, context);
+    let known = versions(object, context);
     let mut looked = Looked {
         uid: object.meta().uid.clone(),
         generation: object.meta().generation,
-        secret_version,
-        ca_version,
+        known,
+        judged: Versions::default(),
         content: before.and_then(|before| before.content),
         judgement: InstanceJudgement::authenticated(),
         kms: before.and_then(|before| before.kms.clone()),
@@ -126,28 +127,32 @@ async fn look<K: Instance>(
         asked,
         answered: asked,
     };
-    let known = looked.secret_version.clone();
-    let nothing = |judgement| Found::Nothing { judgement, version: known.clone() };
     // The host comes first: one that isn't allowed never sees a byte of a Secret. Then whom to trust, then the proof.
     let (found, authorities) = match host::check(spec.host.as_deref(), &context.allowed_hosts) {
-        Err(problem) => (nothing(InstanceJudgement::host(problem)), None),
+        Err(problem) => (Found::NotAsked(InstanceJudgement::host(problem)), None),
         Ok(_) => match trust::authorities(object, context).await? {
-            Err(judgement) => (nothing(judgement), None),
+            Err(judgement) => {
+                // The version that was just read was noted.
+                looked.judged.ca = versions(object, context).ca;
+                (Found::NotAsked(judgement), None)
+            }
             Ok(authorities) => (find(object, &spec, &namespace, authorities.as_ref(), context).await?, authorities),
         },
     };
     if let Some(authorities) = &authorities {
-        looked.ca_version = Some(authorities.version.clone());
+        looked.known.ca = Some(authorities.version.clone());
+        looked.judged.ca = looked.known.ca.clone();
     }
     // No watch tells of ServiceAccounts and roles: what is missing there is looked for, though not hot.
     let mut unproven = false;
     match found {
+        Found::NotAsked(judgement) => looked.judgement = judgement,
         Found::Nothing { judgement, version } => {
             looked.judgement = judgement;
-            looked.secret_version = version;
+            looked.know_secret(version);
         }
         Found::Proof { identity, content, version } => {
-            looked.secret_version = version;
+            looked.know_secret(version);
             let same = looked.kms.clone().filter(|_| looked.content == Some(content));
             let made = || client(&spec, &namespace, identity, authorities.as_ref(), context);
             match same.map_or_else(made, Ok) {
@@ -190,10 +195,10 @@ fn tries_again(before: Option<&Looked>, content: ContentKey) -> bool {
 }
 
 /// Versions of the Secret and of the CAs that an instance refers to, as far as they are known without reading them.
-fn versions<K: Instance>(object: &K, context: &Context) -> (Option<String>, Option<String>) {
+fn versions<K: Instance>(object: &K, context: &Context) -> Versions {
     let version =
         |source: Option<SourceKey>| source.and_then(|it| context.sources.get(&it)).map(|seen| seen.version.to_string());
-    (version(object.secret()), version(object.ca()))
+    Versions { secret: version(object.secret()), ca: version(object.ca()) }
 }
 
 /// Whether an earlier process logged in with these very credentials.
@@ -201,7 +206,7 @@ fn trusted<K: Instance>(object: &K, before: Option<&Looked>, looked: &Looked) ->
     let Some(status) = object.status().filter(|_| before.is_none()) else { return false };
     let ready = conditions::find(&status.conditions, types::READY);
     status.observed_generation == object.meta().generation
-        && (&status.secret_version, &status.ca_version) == (&looked.secret_version, &looked.ca_version)
+        && (&status.secret_version, &status.ca_version) == (&looked.judged.secret, &looked.judged.ca)
         && ready.is_some_and(|ready| ready.status == "True")
 }
 
@@ -350,7 +355,7 @@ fn status(
         observed_generation: generation,
         conditions: all,
         connections: i64::try_from(users).ok(),
-        secret_version: looked.secret_version.clone(),
-        ca_version: looked.ca_version.clone(),
+        secret_version: looked.judged.secret.clone(),
+        ca_version: looked.judged.ca.clone(),
     }
 }

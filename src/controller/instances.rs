@@ -52,6 +52,15 @@ pub struct Pace {
     pub waited: ObserveWait,
 }
 
+/// Versions (uid and resourceVersion) of what an instance refers to; of what isn't there or isn't known, none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Versions {
+    /// Of its Secret.
+    pub secret: Option<String>,
+    /// Of the ConfigMap or Secret with its CAs.
+    pub ca: Option<String>,
+}
+
 /// What the last look at an instance found.
 #[derive(Clone)]
 pub struct Looked {
@@ -59,10 +68,10 @@ pub struct Looked {
     pub uid: Option<String>,
     /// Its generation then.
     pub generation: Option<i64>,
-    /// The version of its Secret then.
-    pub secret_version: Option<String>,
-    /// The version of the ConfigMap or Secret with its CAs then.
-    pub ca_version: Option<String>,
+    /// What it refers to, as far as it was known then: others are a reason to look again.
+    pub known: Versions,
+    /// What of that the judgement is about: nothing that wasn't read for it, whatever was known.
+    pub judged: Versions,
     /// Host, CAs, organization and credentials that the client was made of.
     pub content: Option<ContentKey>,
     /// Whether it can be used.
@@ -77,6 +86,14 @@ pub struct Looked {
     pub asked: Asked,
     /// What of it this look answered; what is asked for during a look takes another.
     pub answered: Asked,
+}
+
+impl Looked {
+    /// Notes the version of the Secret that was read, which the judgement is about.
+    pub fn know_secret(&mut self, version: Option<String>) {
+        self.judged.secret.clone_from(&version);
+        self.known.secret = version;
+    }
 }
 
 /// How often somebody wanted an instance looked at.
