@@ -23,6 +23,10 @@ use crate::standins::StandIns;
 const OPERATOR: &str = "bitbucket-connection-operator";
 /// The root of the repository.
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+/// How long kinds that were installed may take until they are served.
+const SERVED: Duration = Duration::from_secs(60);
+/// The pause between two questions.
+const PAUSE: Duration = Duration::from_millis(200);
 /// Variables that would change what the operator does, or send its calls elsewhere.
 const PROXIES: [&str; 8] =
     ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"];
@@ -97,10 +101,15 @@ impl Stage {
         let started = Instant::now();
         let crds = run(Command::new(program), OPERATOR, &["crds"], None).await?;
         run(cluster.kubectl(), "kubectl", &["apply", "--server-side", "-f", "-"], Some(&crds)).await?;
-        let kind = "crd/bitbucketconnections.connections.kms.hanzo.ai";
-        let others = ["crd/kmsinstances.connections.kms.hanzo.ai", "crd/clusterkmsinstances.connections.kms.hanzo.ai"];
-        let wait = ["wait", "--for=condition=Established", kind, others[0], others[1], "--timeout=60s"];
-        run(cluster.kubectl(), "kubectl", &wait, None).await?;
+        // That kinds are established is told a moment before they are served; and of those without conditions yet
+        // `kubectl wait` complains.
+        let served = ["get", "bitbucketconnections,kmsinstances,clusterkmsinstances", "--output=name"];
+        while let Err(error) = run(cluster.kubectl(), "kubectl", &served, None).await {
+            if started.elapsed() > SERVED {
+                return Err(error);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
         let details = format!("{OPERATOR} crds | kubectl apply --server-side -f -");
         screen.done("CRDs", &details, started.elapsed());
 

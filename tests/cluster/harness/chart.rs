@@ -1,10 +1,12 @@
 //! The Helm chart, and the real Helm.
 
-use std::process::Output;
+use std::{process::Output, time::Instant};
 
 use controlplane::{ControlPlane, Helm, Printer};
 use serde_json::Value;
 use tokio::{process::Command, sync::OnceCell};
+
+use super::{PATIENCE, PAUSE};
 
 /// The chart.
 pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/bitbucket-connection-operator");
@@ -51,12 +53,16 @@ pub async fn objects(more: &[&str]) -> Vec<Value> {
 /// What Helm complains about, except that.
 pub async fn install(control_plane: &ControlPlane, args: &[&str]) -> Result<String, String> {
     let helm = helm().await;
-    match said(helm.command_at(control_plane).arg("install").args(args)).await {
-        Err(complaint) if complaint.contains("no matches for kind") => {
-            said(helm.command_at(control_plane).args(["upgrade", "--install"]).args(args)).await
-        }
-        told => told,
+    let begin = Instant::now();
+    let mut told = said(helm.command_at(control_plane).arg("install").args(args)).await;
+    while let Err(complaint) = &told
+        && complaint.contains("no matches for kind")
+        && begin.elapsed() < PATIENCE
+    {
+        tokio::time::sleep(PAUSE).await;
+        told = said(helm.command_at(control_plane).args(["upgrade", "--install"]).args(args)).await;
     }
+    told
 }
 
 /// Runs a command to its end: what it printed, or what it complained about.

@@ -94,8 +94,14 @@ impl Plane {
             let kind = GroupVersionKind::gvk(group, &definition.spec.versions[0].name, &definition.spec.names.kind);
             let objects: Api<DynamicObject> =
                 Api::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&kind, plural));
+            // kubectl and Helm look there.
+            let version = format!("{group}/{}", definition.spec.versions[0].name);
+            let is_told = async || {
+                let told = client.list_api_group_resources(&version).await;
+                told.is_ok_and(|told| told.resources.iter().any(|resource| resource.name == *plural))
+            };
             let served = async {
-                while objects.list(&one).await.is_err() {
+                while objects.list(&one).await.is_err() || !is_told().await {
                     tokio::time::sleep(PAUSE).await;
                 }
             };

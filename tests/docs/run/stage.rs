@@ -9,6 +9,7 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
@@ -20,7 +21,7 @@ use tokio::process::Command;
 
 use super::others;
 use crate::harness::{
-    Launch, Operator, Plane,
+    Launch, Operator, PATIENCE, PAUSE, Plane,
     chart::{CHART, helm, said},
     rights::NAME,
 };
@@ -107,7 +108,17 @@ impl Stage {
         };
         program("kubectl", format!("exec {kubectl} \"$@\""));
         let helm = helm().await.path().display();
-        program("helm", format!("exec {helm} \"${{@/#{}/{CHART}}}\"", RELEASED_CHART.replace('/', "\\/")));
+        // Pods that `--wait` would wait for never come here, only kinds that are served.
+        let served = format!("{kubectl} get bitbucketconnections,kmsinstances,clusterkmsinstances --all-namespaces");
+        let released = RELEASED_CHART.replace('/', "\\/");
+        program(
+            "helm",
+            format!(
+                "arguments=(); for it in \"${{@/#{released}/{CHART}}}\"; do [ \"$it\" = --wait ] || arguments+=(\"$it\"); done
+                 {helm} \"${{arguments[@]}}\" || exit
+                 [ \"$1\" != install ] || until {served}; do sleep 0.1; done &>/dev/null"
+            ),
+        );
         let operator = env!("CARGO_BIN_EXE_bitbucket-connection-operator");
         program(
             NAME,
@@ -139,9 +150,12 @@ impl Stage {
             let file = file.display();
             // Right after it is applied one has no conditions yet, which `kubectl wait` takes for an error.
             let established = "{.status.conditions[?(@.type==\"Established\")].status}";
+            let plural = "{.spec.names.plural}";
             let install = format!(
                 "kubectl apply --server-side -f {file}
-                 until kubectl get -f {file} -o jsonpath='{established}' | grep -q True; do sleep 0.1; done"
+                 until kubectl get -f {file} -o jsonpath='{established}' | grep -q True; do sleep 0.1; done
+                 plural=$(kubectl get -f {file} -o jsonpath='{plural}')
+                 until kubectl get \"$plural.{group}\" --all-namespaces; do sleep 0.1; done"
             );
             self.shell(&install).await.unwrap_or_else(|complaint| panic!("{file}: {complaint}"));
         }
@@ -247,10 +261,20 @@ impl Stage {
             self.shell(&format!("kubectl delete namespace {name} --ignore-not-found --timeout=60s")).await?;
         }
         let commands = in_time_to_come(commands).replace(FINGERPRINT, &self.fingerprint().await);
-        let done = self.shell(&commands).await;
-        self.mind().await;
+        let mut done = self.shell(&commands).await;
         // A field that isn't there prints nothing, and is no error.
-        if commands.contains("-o jsonpath") && done.as_deref().is_ok_and(|said| said.trim().is_empty()) {
+        let prints_nothing = |done: &Result<String, String>| {
+            commands.contains("-o jsonpath") && done.as_deref().is_ok_and(|said| said.trim().is_empty())
+        };
+        let is_not_allowed = |done: &Result<String, String>| done.is_err() && commands.contains(" auth can-i ");
+        // What was granted, and what the operator makes of a change, shows a moment later.
+        let begin = Instant::now();
+        while (prints_nothing(&done) || is_not_allowed(&done)) && begin.elapsed() < PATIENCE {
+            tokio::time::sleep(PAUSE).await;
+            done = self.shell(&commands).await;
+        }
+        self.mind().await;
+        if prints_nothing(&done) {
             return Err("it prints nothing".to_owned());
         }
         done.map(drop)
