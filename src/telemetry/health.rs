@@ -232,7 +232,7 @@ mod tests {
         let refused = get(metrics, "/metrics").await;
         assert!(refused.starts_with("HTTP/1.0 503 "), "{refused}");
         stop.send(true).expect("somebody listens");
-        time::timeout(GRACE * 2, ended).await.expect("it ends").expect("without a panic");
+        time::timeout(Duration::from_mins(1), ended).await.expect("it ends").expect("without a panic");
     }
 
     #[tokio::test]

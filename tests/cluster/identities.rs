@@ -219,6 +219,7 @@ async fn a_token_of_a_service_account_is_minted_for_each_login() {
         let before = world.kms.logins();
         world.instance_with(spec(method, "kms")).await;
         world.kms.answered(&Match::op(Operation::Login), before + 1).await;
+        until_says(&world, "kms", "Authenticated").await;
         world.ready("payments").await;
         world.kms.expire_sessions();
         world.request_reconcile("payments").await;

@@ -46,11 +46,15 @@ async fn rotated_credentials_are_followed_while_the_old_ones_are_good() {
     let world = World::start().await;
     three_connections(&world).await;
     let rows = world.kms.connections();
+    let version = |instance: &KmsInstance| instance.status.as_ref().and_then(|status| status.secret_version.clone());
+    let before = version(&world.until_instance_says("kms", "Authenticated").await);
     world.kms.add_identity("next", NEXT);
     world.secret_with("kms-credentials", json!({"clientId": "next", "clientSecret": NEXT})).await;
     let logins = world.kms.answered(&Match::op(Operation::Login), 2).await;
     assert_eq!(logins[1].json.as_ref().map(|sent| &sent["clientId"]), Some(&json!("next")));
-    world.until_instance_says("kms", "Authenticated").await;
+    let follows =
+        |instance: &KmsInstance| version(instance) != before && condition(instance, "Ready").1 == "Authenticated";
+    world.until_instance("kms", "follows the new credentials", follows).await;
     // From here on nothing may need the old ones.
     world.kms.remove_identity(CLIENT_ID);
     world.kms.expire_sessions();

@@ -45,13 +45,13 @@ async fn a_connection_for_a_project_is_not_left_to_the_organization() {
     assert_without_a_connection(&world.not_ready("billing", "KmsRejected").await);
     world.restart().await;
     world.issue(EMAIL, NEXT);
-    world.secret(SECRET, EMAIL, NEXT).await;
     let asked = Match::op(Operation::List);
     let verified = |bbc: &BitbucketConnection| {
         let token = bbc.status.as_ref().and_then(|status| status.token.as_ref());
         token.and_then(|token| token.fingerprint.clone())
     };
     let before = verified(&world.get("payments").await);
+    world.secret(SECRET, EMAIL, NEXT).await;
     let bbc = world.until("payments", "tells of the next token", |bbc| verified(bbc) != before).await;
     assert_without_a_connection(&bbc);
     assert!(world.kms.count(&asked) >= 2);

@@ -1,6 +1,7 @@
 //! Several replicas: one works, the others are ready to; and never two write.
 
-use bitbucket_connection_operator::api::BitbucketConnection;
+use bitbucket_connection_operator::api::{BitbucketConnection, InstanceStatus};
+use futures::future::join_all;
 use k8s_openapi::api::{coordination::v1::Lease, events::v1::Event, rbac::v1::RoleBinding};
 use kube::{
     Api,
@@ -16,7 +17,10 @@ const NEXT_TOKEN: &str = "ATATT3xFfGF0-canary-of-the-next-token";
 
 /// Times of a Lease: as short as a machine with much else to do can keep them.
 const SHORT: [&str; 3] =
-    ["--leader-elect-lease-duration=6s", "--leader-elect-renew-deadline=5s", "--leader-elect-retry-period=1s"];
+    ["--leader-elect-lease-duration=20s", "--leader-elect-renew-deadline=15s", "--leader-elect-retry-period=1s"];
+/// Shorter than a process that ends waits for what it began.
+const SHORTER: [&str; 3] =
+    ["--leader-elect-lease-duration=8s", "--leader-elect-renew-deadline=7s", "--leader-elect-retry-period=1s"];
 /// So long that no test sees the end of it: what happens then has another cause.
 const LONG: [&str; 3] =
     ["--leader-elect-lease-duration=1h", "--leader-elect-renew-deadline=50m", "--leader-elect-retry-period=1s"];
@@ -63,6 +67,14 @@ impl Two {
         }
         two.world.connection("payments").apply().await;
         two.world.ready("payments").await;
+        // The last that it writes about them by itself.
+        let counted = |status: Option<&InstanceStatus>| status.and_then(|status| status.connections) == Some(1);
+        let what = "counts its connection";
+        if cluster_wide {
+            two.world.until_cluster_instance("default", what, |it| counted(it.status.as_ref())).await;
+        } else {
+            two.world.until_instance("kms", what, |it| counted(it.status.as_ref())).await;
+        }
         two
     }
 
@@ -177,11 +189,14 @@ async fn a_leader_that_is_asked_to_end_is_followed_at_once() {
 async fn what_a_leader_began_is_done_before_another_leads() {
     let two = Two::start(LONG).await;
     let updates = Match::op(Operation::Update);
-    two.world.kms.fail_when(updates.clone(), Fault::Delay(std::time::Duration::from_secs(2)));
+    two.world.kms.fail_when(updates.clone().times(1), Fault::Hold);
     two.world.issue(EMAIL, NEXT_TOKEN);
     two.world.secret(SECRET, EMAIL, NEXT_TOKEN).await;
     two.world.kms.seen(&updates, 1).await;
-    assert_eq!(two.world.operator.terminate().await.code(), Some(0));
+    two.world.operator.signal("TERM");
+    two.world.operator.says(&["running reconciles are finished first"]).await;
+    two.world.kms.heal();
+    assert_eq!(two.world.operator.ended().await.code(), Some(0));
     two.second.says(&["leading"]).await;
     two.world.request_reconcile("payments").await;
     assert_eq!(two.world.kms.matching(&updates).len(), 1, "the second found it done");
@@ -190,7 +205,7 @@ async fn what_a_leader_began_is_done_before_another_leads() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_ends_before_its_work_is_done_keeps_others_from_leading() {
-    let two = Two::start(SHORT).await;
+    let two = Two::start(SHORTER).await;
     let updates = Match::op(Operation::Update);
     two.world.kms.fail_when(updates.clone(), Fault::Hold);
     two.world.issue(EMAIL, NEXT_TOKEN);
@@ -223,7 +238,7 @@ async fn a_leader_that_was_stopped_for_longer_than_its_lease_writes_nothing_more
     let two = Two::start(SHORT).await;
     // It is stopped while it waits for Bitbucket, with a write to the KMS as its next step.
     let asked = Match::op(Operation::User).token(NEXT_TOKEN).caller(sim::Caller::Operator);
-    two.world.bitbucket.fail_when(asked.clone().times(1), Fault::Delay(std::time::Duration::from_secs(1)));
+    two.world.bitbucket.fail_when(asked.clone().times(1), Fault::Hold);
     two.world.issue(EMAIL, NEXT_TOKEN);
     two.world.secret(SECRET, EMAIL, NEXT_TOKEN).await;
     two.world.bitbucket.seen(&asked, 1).await;
@@ -231,8 +246,9 @@ async fn a_leader_that_was_stopped_for_longer_than_its_lease_writes_nothing_more
     let before = (work(two.world.api_writes()), two.world.kms.writes());
     two.second.says(&["leading"]).await;
     two.world.until_event("payments", "CredentialsRotated").await;
-    let done = two.world.ready("payments").await;
+    let done = two.world.request_reconcile("payments").await;
 
+    two.world.bitbucket.heal();
     two.world.operator.signal("CONT");
     assert_eq!(two.world.operator.ended().await.code(), Some(1), "{}", two.world.operator.tail());
     let said = two.world.operator.says(&["error:", "could not be renewed within"]).await;
@@ -278,7 +294,7 @@ async fn a_lease_that_is_deleted_by_hand_is_made_anew_by_its_leader() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_that_is_stolen_by_hand_ends_its_leader() {
     // For somebody who doesn't exist, for nobody, and for the second itself.
-    for thief in [Some("somebody".to_owned()), None, Some(String::new())] {
+    join_all([Some("somebody".to_owned()), None, Some(String::new())].map(async |thief| {
         let two = Two::start(SHORT).await;
         let name_of_second = two.second.says(&["following"]).await;
         let name_of_second: Value = serde_json::from_str(&name_of_second).expect("a line of JSON");
@@ -289,7 +305,8 @@ async fn a_lease_that_is_stolen_by_hand_ends_its_leader() {
         let said = two.world.operator.says(&["error:", "was taken away"]).await;
         assert!(said.contains(thief.as_deref().unwrap_or("nobody")) && said.contains(&two.lease), "{said}");
         two.second_takes_over().await;
-    }
+    }))
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -346,7 +363,7 @@ async fn stays_away(program: controlplane::Program) {
     let plane = &two.world.plane().control_plane;
     plane.kill_program(program).await.expect("a program that can be killed");
     assert_eq!(two.world.operator.ended().await.code(), Some(1));
-    two.world.operator.says(&["error:", "could not be renewed within 5s"]).await;
+    two.world.operator.says(&["error:", "could not be renewed within 15s"]).await;
     assert_eq!(two.second.get("health", "/livez").await.map(|(status, _)| status), Some(200));
     plane.start_program(program).await.expect("a program that comes back");
     two.second_takes_over().await;
@@ -362,7 +379,7 @@ async fn a_leader_that_loses_its_right_to_the_lease_ends_and_leads_again_once_it
     rights::apply(two.world.client(), right.without.clone()).await;
     two.world.operator.says(&["the Lease was not renewed; it is tried again", "forbidden"]).await;
     assert_eq!(two.world.operator.ended().await.code(), Some(1));
-    let said = two.world.operator.says(&["error:", "could not be renewed within 5s", "forbidden"]).await;
+    let said = two.world.operator.says(&["error:", "could not be renewed within 15s"]).await;
     assert!(said.contains("whether the ServiceAccount may get, create and update Leases"), "{said}");
 
     // As Kubernetes does with a container that ended. It can look at the Lease, and not take it.
@@ -380,9 +397,10 @@ async fn where_there_was_no_lease_the_first_leader_waits_for_one() {
     two.world.operator.kill().await;
     two.second.kill().await;
     two.leases().delete(&two.lease, &DeleteParams::default()).await.expect("a Lease that can be deleted");
-    two.world.operator.start().await;
+    two.world.operator.spawn();
     let unheld = two.until_lease("there is a Lease", |_| true).await;
     assert_eq!(holder(&unheld), None, "whoever led when it was deleted may not know yet");
+    two.world.operator.until_ready().await;
     two.until_lease("somebody leads", |lease| holder(lease).is_some()).await;
     two.rotate().await;
 }
@@ -396,6 +414,8 @@ async fn without_rights_on_the_lease_nobody_is_ready() {
     let name = format!("{}-leases", rights::NAME);
     let binding = bindings.get(&name).await.expect("the operator's rights");
     bindings.delete(&name, &DeleteParams::default()).await.expect("rights that can be taken");
+    let (client, user) = (two.world.client(), two.world.user());
+    rights::in_force(client, user, Some(two.world.home()), ("update", "leases"), false).await;
     two.world.operator.spawn();
     let said = two.world.operator.says(&["the Lease can't be used", "forbidden"]).await;
     assert!(said.contains("let the ServiceAccount get, create and update Leases"), "{said}");

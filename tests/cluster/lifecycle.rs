@@ -156,7 +156,7 @@ async fn what_never_reached_the_kms_is_deleted_at_once() {
     }
     world.issue(EMAIL, "ATATT3x-narrow");
     world.bitbucket.set_scopes("ATATT3x-narrow", ["read:user:bitbucket"]);
-    world.instance().await;
+    world.instance_in_use().await;
     // Secret, or none → why it isn't Ready
     let table = [
         ("absent", None, "SecretNotFound", Kstatus::InProgress),

@@ -35,15 +35,19 @@ async fn a_fleet_comes_through_the_minutes_of_the_kms() {
     world.secret(SECRET, EMAIL, TOKEN).await;
     world.kms.set_limits(Limits { writes: Some(3), ..Limits::USUAL });
     // The login is the first write.
-    world.instance().await;
+    world.instance_in_use().await;
     in_time("the operator logs in", world.kms.answered(&Match::op(Operation::Login), 1)).await;
     // Near the end of the minute, so that a second is all that is asked of those who come too late.
     hands.forward(59);
     let names = ["c-1", "c-2", "c-3", "c-4"];
     join_all(names.map(|name| world.connection(name).apply())).await;
-    in_time("all have tried", world.kms.answered(&Match::op(Operation::Create), names.len())).await;
+    for name in names {
+        let tried = Match::op(Operation::Create).containing(&format!("\"name\":\"{name}\""));
+        in_time("all have tried", world.kms.answered(&tried, 1)).await;
+    }
     let creates = || world.kms.tally().of([Operation::Create]);
-    assert_eq!((creates().ended(200), creates().ended(429)), (2, 2));
+    assert_eq!(creates().ended(200), 2);
+    assert!(creates().ended(429) >= 2, "those who are refused try again each second");
     for name in names.iter().filter(|name| world.kms.connection(name).is_none()) {
         let bbc = world.not_ready(name, "RateLimited").await;
         assert_condition(&bbc, "Synced", "Unknown", "RateLimited", &["no more requests", "when the KMS allows"]);
@@ -87,7 +91,8 @@ async fn an_hour_of_bitbucket_is_shared_with_the_kms() {
     let words = &["could not check the token with Bitbucket", "tried again by itself"];
     assert_condition(&bbc, "Synced", "Unknown", "KmsUnavailable", words);
     let asked = world.bitbucket.tally();
-    assert_eq!((asked.clone().by(Caller::Operator).ended(200), asked.by(Caller::Kms).ended(429)), (1, 1));
+    assert_eq!(asked.clone().by(Caller::Operator).ended(200), 1);
+    assert!(asked.by(Caller::Kms).ended(429) >= 1, "it is tried again every few seconds");
     assert_eq!(world.kms.connections(), []);
 
     // Nobody may ask any more; whoever asks first in the next hour gets the only answer.

@@ -155,9 +155,9 @@ async fn the_examples_work_as_they_are() {
     }
     let folder = folder.to_str().expect("a path");
     succeeds(&kubectl(world.plane(), &["apply", "-f", folder]).await);
-    succeeds(&kubectl(world.plane(), &["wait", "--for=condition=Ready", "--timeout=30s", "bbc/payments"]).await);
+    succeeds(&kubectl(world.plane(), &["wait", "--for=condition=Ready", "--timeout=90s", "bbc/payments"]).await);
     succeeds(
-        &kubectl(world.plane(), &["wait", "--for=condition=Ready", "--timeout=30s", "clusterkmsinstance/default"])
+        &kubectl(world.plane(), &["wait", "--for=condition=Ready", "--timeout=90s", "clusterkmsinstance/default"])
             .await,
     );
     let made = world.kms.connection("payments").expect("a connection");
@@ -192,7 +192,7 @@ async fn what_nobody_looked_at_is_never_finished() {
 
     world.operator.start().await;
     for kind in ["bbc/payments", "kmsinstance/kms"] {
-        let arguments = ["wait", "--for=condition=Ready", "--timeout=30s", &namespace, kind];
+        let arguments = ["wait", "--for=condition=Ready", "--timeout=90s", &namespace, kind];
         succeeds(&kubectl(world.plane(), &arguments).await);
     }
     assert_eq!(kstatus(&world.get("payments").await), Kstatus::Current);

@@ -55,6 +55,7 @@ async fn connections_of_an_earlier_owner_id_are_kept_and_marked_anew() {
     api.patch_status("rebuilt", &PatchParams::default(), &wiped).await.expect("a status that can be taken away");
     let third = operator(&world, "second", "first,unrelated").await;
     world.until_event("rebuilt", "ConnectionUpdated").await;
+    world.ready("rebuilt").await;
     world.delete("leaving").await;
     world.until_gone("leaving").await;
     assert!(!world.kms.connections().iter().any(|row| row.name == "leaving"), "the old mark is enough to delete");

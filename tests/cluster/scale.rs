@@ -1,6 +1,9 @@
 //! What many objects cost: the services are shared with production, and their quotas don't grow with the fleet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use bitbucket_connection_operator::domain::scopes::UseCase;
 use futures::{StreamExt, stream};
@@ -34,7 +37,7 @@ async fn rotate(world: &World, secret: usize, version: usize) {
 /// [`OBJECTS`] connections with [`CREDENTIALS`] Secrets, applied at once, and all of them Ready.
 async fn fleet() -> World {
     let world = World::start().await;
-    world.instance().await;
+    world.instance_in_use().await;
     for secret in 0..CREDENTIALS {
         rotate(&world, secret, 0).await;
     }
@@ -88,7 +91,8 @@ async fn a_fleet_costs_what_it_must_and_a_restart_costs_nothing() {
 
     world.bitbucket.clear_journal();
     world.kms.clear_journal();
-    world.operator.kill().await;
+    // All that it was answered was noted before.
+    world.operator.terminate().await;
     let before = world.api_writes().len();
     world.restart().await;
     let passes = "bitbucket_connection_operator_reconciles_total";
@@ -116,19 +120,22 @@ async fn a_shared_token_is_verified_once_when_it_rotates_and_in_an_outage_as_sel
     world.bitbucket.fail_when(Match::any().caller(Caller::Operator), Fault::status(503));
     world.bitbucket.clear_journal();
     world.kms.clear_journal();
+    let began = Instant::now();
     rotate(&world, 1, 1).await;
     for object in users_of(1) {
         let found = world.until_reason(&object, "CredentialsValid", "BitbucketUnavailable").await;
         assert_eq!(condition(&found, "Ready").0, "True", "{object}: the old token is in use");
     }
-    let calls = world.bitbucket.calls();
-    assert!(calls <= 2, "{calls} calls of {SHARE} objects in the first attempt");
+    // One of them tries again for all, five seconds later or more.
+    let most = || 2 + usize::try_from(began.elapsed().as_secs() / 5).expect("few");
+    let (calls, most_calls) = (world.bitbucket.calls(), most());
+    assert!(calls <= most_calls, "{calls} calls of {SHARE} objects in the first attempts");
     assert_eq!(world.kms.writes(), 0);
     world.bitbucket.heal();
     for object in users_of(1) {
         world.until_event(&object, "CredentialsRotated").await;
     }
-    let calls = world.bitbucket.calls_by(Caller::Operator);
-    assert!(calls <= 4, "{calls} calls of {SHARE} objects until they recovered");
+    let (calls, most_calls) = (world.bitbucket.calls_by(Caller::Operator), most() + 2);
+    assert!(calls <= most_calls, "{calls} calls of {SHARE} objects until they recovered");
     assert_eq!(world.kms.writes(), SHARE);
 }

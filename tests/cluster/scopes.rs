@@ -214,7 +214,7 @@ fn rows() -> Vec<Row> {
 #[tokio::test(flavor = "multi_thread")]
 async fn scopes_are_compared_named_and_enforced() {
     let world = World::start().await;
-    world.instance().await;
+    world.instance_in_use().await;
     let rows = rows();
     join_all(rows.iter().map(async |row| {
         world.bitbucket.add(Token::new(EMAIL, &token_of(row.name)).scopes(row.granted.clone()));

@@ -3,7 +3,7 @@
 use bitbucket_connection_operator::domain::scopes::UseCase;
 use sim::{Caller, Token};
 
-use crate::harness::{EMAIL, Kstatus, PROJECT, SECRET, TOKEN, World, Write, condition, kstatus, needed_by};
+use crate::harness::{EMAIL, Kstatus, Metrics, PROJECT, SECRET, TOKEN, World, Write, condition, kstatus, needed_by};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_a_secret_to_a_connection_and_back() {
@@ -19,7 +19,8 @@ async fn from_a_secret_to_a_connection_and_back() {
     assert_eq!((made.project_id.as_deref(), made.api_token.as_str()), (Some(PROJECT), TOKEN));
     assert_eq!((world.kms.writes(), world.bitbucket.calls_by(Caller::Operator)), (1, 1));
     world.until_event("payments", "ConnectionCreated").await;
-    assert_eq!(world.metrics().await.value("bitbucket_connection_ready", &[("status", "True")]), Some(1.0));
+    let is_ready = |metrics: &Metrics| metrics.value("bitbucket_connection_ready", &[("status", "True")]) == Some(1.0);
+    world.until_metrics("tell that it is Ready", is_ready).await;
 
     let rotated = "ATATT3xFfGF0-canary-of-the-second-token";
     world.bitbucket.add(Token::new(EMAIL, rotated).scopes(needed_by(&[UseCase::SecretScanning])));
@@ -44,7 +45,7 @@ async fn from_a_secret_to_a_connection_and_back() {
 async fn the_first_pass_costs_three_writes() {
     let world = World::start().await;
     world.secret(SECRET, EMAIL, TOKEN).await;
-    world.instance().await;
+    world.instance_in_use().await;
     world.connection("payments").apply().await;
     world.ready("payments").await;
     // The status comes last; with it all is noted.

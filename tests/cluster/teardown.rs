@@ -123,7 +123,9 @@ async fn credentials_that_went_with_the_session_leave_a_way_out() {
         going.until_object_gone::<Secret>(going.api(), name).await;
     }
     let deleted = |bbc: &BitbucketConnection| bbc.metadata.deletion_timestamp.is_some();
-    going.until("a", "is being deleted", deleted).await;
+    for name in NAMES {
+        going.until(name, "is being deleted", deleted).await;
+    }
     world.operator.start().await;
     for tenant in [&going, &staying] {
         for name in NAMES {
@@ -174,6 +176,7 @@ async fn let_finish(world: &World) {
 /// not ours to choose.
 async fn delete_rights_first(world: &World) {
     world.delete_object::<RoleBinding>(rights::NAME).await;
+    rights::in_force(world.client(), world.user(), Some(world.namespace()), ("list", "secrets"), false).await;
     world.delete_namespace().await;
 }
 

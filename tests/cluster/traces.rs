@@ -87,10 +87,15 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A world whose operator sends its spans there, and soon: not all of them at its end.
+async fn traced(url: &str) -> World {
+    World::builder().env("OTEL_EXPORTER_OTLP_ENDPOINT", url).env("OTEL_BSP_SCHEDULE_DELAY", "50").start().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pass_is_a_trace_of_its_steps_and_their_requests() {
     let (collector, url) = Collector::start().await;
-    let world = World::builder().env("OTEL_EXPORTER_OTLP_ENDPOINT", &url).start().await;
+    let world = traced(&url).await;
     world.ready_connection("payments").await;
     assert_eq!(world.operator.terminate().await.code(), Some(0), "the last batch is sent before it ends");
 
@@ -130,7 +135,7 @@ async fn a_pass_is_a_trace_of_its_steps_and_their_requests() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_servers_say_is_in_no_trace() {
     let (collector, url) = Collector::start().await;
-    let world = World::builder().env("OTEL_EXPORTER_OTLP_ENDPOINT", &url).start().await;
+    let world = traced(&url).await;
     world.secret(SECRET, EMAIL, TOKEN).await;
     world.instance().await;
     // A server that repeats all that it was sent.
@@ -147,10 +152,11 @@ async fn what_servers_say_is_in_no_trace() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pass_that_breaks_off_is_a_trace_of_an_error() {
     let (collector, url) = Collector::start().await;
-    let world = World::builder().env("OTEL_EXPORTER_OTLP_ENDPOINT", &url).start().await;
+    let world = traced(&url).await;
     world.ready_connection("payments").await;
     // Its watches go on; what it asks for now is refused.
     world.delete_object::<RoleBinding>(rights::NAME).await;
+    rights::in_force(world.client(), world.user(), Some(world.namespace()), ("list", "secrets"), false).await;
     world.patch("payments", json!({"spec": {"description": "Looked at again."}})).await;
     world.operator.says(&["the pass broke off", "payments"]).await;
     world.operator.terminate().await;

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 /// How long one answer may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(5);
 /// Under these names Debian, Google and others install it.
 const NAMES: [&str; 4] = ["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"];
 /// Makes standard input and output of a program its descriptors 3 and 4.

@@ -57,7 +57,7 @@ async fn goes_away(program: Program, next_steps: &[&str]) {
     if program == Program::Etcd {
         // Else the API server waits 34 s for its store before it says that there is none, and a minute would have to pass.
         plane.kill_program(Program::ApiServer).await.expect("an API server that can be killed");
-        let started = plane.start_program_with(Program::ApiServer, &["--request-timeout=3s"]).await;
+        let started = plane.start_program_with(Program::ApiServer, &["--request-timeout=10s"]).await;
         started.expect("an API server that comes back");
     }
     for (number, Row { act, write, told }) in ROWS.iter().enumerate() {

@@ -8,8 +8,8 @@ use sim::{Authority, Fault, Match, Operation};
 
 use super::{LAST, NEXT, errors, lives};
 use crate::harness::{
-    EMAIL, PAUSE, SECRET, TOKEN, World, condition, in_time,
-    rights::{Right, apply, each},
+    EMAIL, SECRET, TOKEN, World, condition, in_time,
+    rights::{self, Right, apply, each},
 };
 
 type Act = fn(&World) -> BoxFuture<'_, ()>;
@@ -177,8 +177,12 @@ impl Row {
                 && right.role["metadata"]["namespace"] == json!(namespace)
         };
         let right = rights.iter().find(is_meant).unwrap_or_else(|| panic!("nobody has the right to {name}"));
+        let in_force = async |allowed| {
+            let namespace = namespace.filter(|_| !self.resource.starts_with("cluster"));
+            rights::in_force(world.client(), world.user(), namespace, (self.verb, self.resource), allowed).await;
+        };
         apply(world.client(), right.without.clone()).await;
-        in_force(world, self, false).await;
+        in_force(false).await;
         (self.needs)(world).await;
         world.until_refused(self.verb, self.resource, namespace).await;
         // The plural of the kind and the verb are in the API server's own words.
@@ -191,45 +195,11 @@ impl Row {
             assert!(errors(&world.metrics().await) > 0.0, "{name}");
         }
         apply(world.client(), right.role.clone()).await;
+        // An event that is refused is not told again.
+        in_force(true).await;
         (self.done)(world).await;
         lives(&world.operator).await;
     }
-}
-
-/// Waits until the API server has taken note: it does so a moment after a role was changed, and nothing tells when.
-async fn in_force(world: &World, row: &Row, allowed: bool) {
-    use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
-    let (resource, subresource) = row.resource.split_once('/').unwrap_or((row.resource, ""));
-    let group = match resource {
-        "secrets" | "configmaps" => "",
-        "events" => "events.k8s.io",
-        _ => "connections.kms.hanzo.ai",
-    };
-    let attributes = ResourceAttributes {
-        namespace: Some(world.namespace().to_owned()).filter(|_| !resource.starts_with("cluster")),
-        verb: Some(row.verb.to_owned()),
-        group: Some(group.to_owned()),
-        resource: Some(resource.to_owned()),
-        subresource: Some(subresource.to_owned()),
-        ..ResourceAttributes::default()
-    };
-    let spec = SubjectAccessReviewSpec {
-        user: Some(world.user().to_owned()),
-        resource_attributes: Some(attributes),
-        ..SubjectAccessReviewSpec::default()
-    };
-    let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
-    let reviews: kube::Api<SubjectAccessReview> = kube::Api::all(world.client().clone());
-    let noted = async {
-        loop {
-            let answer = reviews.create(&kube::api::PostParams::default(), &review).await.expect("a review");
-            if answer.status.is_some_and(|status| status.allowed == allowed) {
-                return;
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    };
-    in_time("the API server has taken note of a role", noted).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -80,6 +80,7 @@ async fn all_is_seen(world: &World) {
     };
     world.until_cluster_instance("default", "knows the CA", knows).await;
     assert_eq!(world.kms.connections().len(), 5);
+    world.until_event("payments", "CredentialsRotated").await;
     assert_eq!(world.told("payments").await, ["ConnectionCreated", "CredentialsRotated"]);
     lives(&world.operator).await;
 }

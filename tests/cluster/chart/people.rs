@@ -53,14 +53,20 @@ async fn view_sees_edit_writes_and_admin_says_where_secrets_go() {
     for role in rendered {
         apply(&client, role).await;
     }
-    // The controller adds them to the cluster's roles a moment later; nothing else tells when.
-    in_time("admin got the rights on instances", async {
-        while !may(&client, "admin", "create", "kmsinstances").await
-            || !may(&client, "view", "list", "bitbucketconnections").await
-            || !may(&client, "edit", "create", "bitbucketconnections").await
-            || !may(&client, "admin", "create", "bitbucketconnections").await
-        {
-            tokio::time::sleep(PAUSE).await;
+    // The controller adds them to the cluster's roles a moment later, one role after the other: admin has what edit has, and
+    // that what view has. Nothing else tells when.
+    in_time("everybody got the rights", async {
+        for (role, verb, resource) in [
+            ("view", "list", "bitbucketconnections"),
+            ("edit", "list", "bitbucketconnections"),
+            ("edit", "create", "bitbucketconnections"),
+            ("admin", "list", "bitbucketconnections"),
+            ("admin", "create", "bitbucketconnections"),
+            ("admin", "create", "kmsinstances"),
+        ] {
+            while !may(&client, role, verb, resource).await {
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     })
     .await;

@@ -85,7 +85,7 @@ async fn without_a_verdict_a_new_connection_is_in_progress_and_goes_on_by_itself
         with_token(&world, row).await;
         row.begin(&world);
         apply(&world, row.name).await;
-        let bbc = world.not_ready(row.name, row.reason).await;
+        let bbc = world.not_ready_saying(row.name, row.reason, row.words).await;
         assert_condition(&bbc, "CredentialsValid", "Unknown", row.reason, row.words);
         assert_condition(&bbc, "ScopesSufficient", "Unknown", "NotEvaluated", &[]);
         assert_condition(&bbc, "Synced", "Unknown", "NotEvaluated", &[]);

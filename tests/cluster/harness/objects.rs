@@ -88,6 +88,13 @@ impl Tenant {
         self.instance_with(json!({})).await;
     }
 
+    /// The same, and waits until the operator is logged in to it: a connection that is seen before its instance is looked at
+    /// twice.
+    pub async fn instance_in_use(&self) {
+        self.instance().await;
+        self.until_instance_says("kms", "Authenticated").await;
+    }
+
     /// The same with a change of its spec, as a merge patch.
     pub async fn instance_with(&self, change: Value) {
         self.instance_secret().await;

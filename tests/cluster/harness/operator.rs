@@ -176,10 +176,10 @@ impl Operator {
         self.0.output.borrow().lines.join("\n")
     }
 
-    /// Waits until a line of its log holds all of these texts, and returns it.
+    /// Waits until a line of its log since its last start holds all of these texts, and returns it.
     pub async fn says(&self, texts: &[&str]) -> String {
-        let find =
-            |output: &Output| output.lines.iter().find(|line| texts.iter().all(|text| line.contains(text))).cloned();
+        let is_meant = |line: &&String| texts.iter().all(|text| line.contains(text));
+        let find = |output: &Output| output.lines[output.start..].iter().find(is_meant).cloned();
         let found = tokio::time::timeout(PATIENCE, self.wait_for(|output| find(output).is_some())).await;
         found.unwrap_or_else(|_| panic!("the operator doesn't say {texts:?}\n{}", self.tail()));
         find(&self.0.output.borrow()).unwrap_or_default()

@@ -13,7 +13,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{PATIENCE, PAUSE, chart, dynamic};
+use super::{PAUSE, chart, dynamic, in_time};
 
 /// The name of the chart's objects, and of the namespace that `deploy/` is rendered for.
 pub const NAME: &str = "bitbucket-connection-operator";
@@ -148,33 +148,46 @@ pub async fn token(client: &Client, home: &str, account: &str) -> String {
     minted.status.and_then(|status| status.token).expect("a token")
 }
 
-/// Asks until the API server has taken note of the grant, a moment after it was made; nothing else tells when.
+/// Asks until the API server has taken note of the grant.
 async fn granted(client: &Client, user: &str, namespace: Option<&str>) {
-    let reviews: Api<SubjectAccessReview> = Api::all(client.clone());
+    in_force(client, user, namespace, ("list", "secrets"), true).await;
+}
+
+/// Asks until the API server lets a user do this (a verb and a resource), or no longer: a moment after a role or a binding was
+/// changed. Nothing else tells when.
+pub async fn in_force(client: &Client, user: &str, namespace: Option<&str>, right: (&str, &str), allowed: bool) {
+    let (resource, subresource) = right.1.split_once('/').unwrap_or((right.1, ""));
+    let group = match resource {
+        "secrets" | "configmaps" => "",
+        "events" => "events.k8s.io",
+        "leases" => "coordination.k8s.io",
+        _ => "connections.kms.hanzo.ai",
+    };
     let attributes = ResourceAttributes {
         namespace: namespace.map(str::to_owned),
-        verb: Some("list".to_owned()),
-        resource: Some("secrets".to_owned()),
+        verb: Some(right.0.to_owned()),
+        group: Some(group.to_owned()),
+        resource: Some(resource.to_owned()),
+        subresource: Some(subresource.to_owned()),
         ..ResourceAttributes::default()
     };
-    let review = SubjectAccessReview {
-        spec: SubjectAccessReviewSpec {
-            user: Some(user.to_owned()),
-            resource_attributes: Some(attributes),
-            ..SubjectAccessReviewSpec::default()
-        },
-        ..SubjectAccessReview::default()
+    let spec = SubjectAccessReviewSpec {
+        user: Some(user.to_owned()),
+        resource_attributes: Some(attributes),
+        ..SubjectAccessReviewSpec::default()
     };
-    let allowed = async || {
-        let answer = reviews.create(&PostParams::default(), &review).await.expect("a review of access");
-        answer.status.is_some_and(|status| status.allowed)
-    };
-    let granted = async {
-        while !allowed().await {
+    let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+    let reviews: Api<SubjectAccessReview> = Api::all(client.clone());
+    let noted = async {
+        loop {
+            let answer = reviews.create(&PostParams::default(), &review).await.expect("a review of access");
+            if answer.status.is_some_and(|status| status.allowed == allowed) {
+                return;
+            }
             tokio::time::sleep(PAUSE).await;
         }
     };
-    tokio::time::timeout(PATIENCE, granted).await.expect("the rights of the operator in force");
+    in_time("the API server has taken note of who may do what", noted).await;
 }
 
 /// Makes a namespace. A generated name never meets a namespace that is still going away.

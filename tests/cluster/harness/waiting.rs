@@ -70,6 +70,15 @@ impl Tenant {
         self.until(name, &format!("isn't Ready because of {reason}"), holds).await
     }
 
+    /// The same, with these words in its message: one reason may have several.
+    pub async fn not_ready_saying(&self, name: &str, reason: &str, words: &[&str]) -> BitbucketConnection {
+        let holds = |bbc: &BitbucketConnection| {
+            let (status, found, message) = condition(bbc, "Ready");
+            is_settled(bbc) && status != "True" && found == reason && words.iter().all(|word| message.contains(word))
+        };
+        self.until(name, &format!("isn't Ready because of {reason}, which says {words:?}"), holds).await
+    }
+
     /// Waits until a condition has this reason in the object's present generation.
     pub async fn until_reason(&self, name: &str, kind: &str, reason: &str) -> BitbucketConnection {
         let holds = |bbc: &BitbucketConnection| is_settled(bbc) && condition(bbc, kind).1 == reason;

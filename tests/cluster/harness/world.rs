@@ -157,7 +157,7 @@ impl World {
     /// Applies the Secret [`SECRET`] with the good token, the instance and a connection, and waits until it is Ready.
     pub async fn ready_connection(&self, name: &str) -> BitbucketConnection {
         self.secret(SECRET, EMAIL, TOKEN).await;
-        self.instance().await;
+        self.instance_in_use().await;
         self.connection(name).apply().await;
         self.ready(name).await
     }

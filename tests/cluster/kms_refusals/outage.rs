@@ -61,8 +61,13 @@ impl Outage {
     }
 
     fn begin(&self, world: &World) {
-        let requests = if self.writes { Match::writes() } else { Match::any() };
-        world.kms.fail_when(requests.containing(&self.project()), self.fault.clone());
+        // What is written again after a lost answer no longer names the project, but has the token.
+        let requests = if self.writes {
+            Match::writes().token(&token_of(self.name))
+        } else {
+            Match::any().containing(&self.project())
+        };
+        world.kms.fail_when(requests, self.fault.clone());
     }
 }
 
@@ -83,7 +88,7 @@ async fn new_connections(rows: &[Outage]) {
         world.kms.add_project(&row.project());
         row.begin(&world);
         world.connection(row.name).project(&row.project()).secret(row.name).apply().await;
-        let bbc = world.not_ready(row.name, row.reason).await;
+        let bbc = world.not_ready_saying(row.name, row.reason, row.words).await;
         assert_condition(&bbc, "CredentialsValid", "True", "Authenticated", &[]);
         assert_condition(&bbc, "Synced", "Unknown", row.reason, row.words);
         assert_condition(&bbc, "Ready", "Unknown", row.reason, row.words);

@@ -120,11 +120,11 @@ async fn people_read_a_table_and_programs_all_of_it() {
     let text = list(kubeconfig, &of).await.done();
     let names: Vec<_> = text.lines().skip(1).map_while(|line| line.split_whitespace().nth(1)).collect();
     assert_eq!(names, ["payments", "data", "web"], "{text}");
-    for words in
-        ["9 days", "Put a new token into the Secret payments-token", "ScopesMissing: The token lacks read:user"]
-    {
+    for words in ["Put a new token into the Secret payments-token", "ScopesMissing: The token lacks read:user"] {
         assert!(text.contains(words), "{words}: {text}");
     }
+    // Midnight may have passed meanwhile.
+    assert!(["9 days", "8 days"].iter().any(|days| text.contains(days)), "{text}");
     assert!(text.ends_with("3 connections: 1 token ends soon, 1 connection is not Ready.\n"), "{text}");
 
     let json = list(kubeconfig, &[&of[..], &["-o", "json"]].concat()).await.done();
@@ -132,10 +132,8 @@ async fn people_read_a_table_and_programs_all_of_it() {
     let yaml = list(kubeconfig, &[&of[..], &["-o", "yaml"]].concat()).await.done();
     assert_eq!(serde_saphyr::from_str::<Value>(&yaml).expect("YAML"), json);
     let first = &json["items"][0];
-    assert_eq!(
-        (&first["name"], &first["daysLeft"], &first["urgency"]),
-        (&json!("payments"), &json!(9), &json!("Soon"))
-    );
+    assert_eq!((&first["name"], &first["urgency"]), (&json!("payments"), &json!("Soon")));
+    assert!([json!(9), json!(8)].contains(&first["daysLeft"]), "{first}");
     let document = include_str!("../../../docs/command-line.md");
     for name in first.as_object().expect("fields").keys() {
         let documented = [format!("`{name}`"), format!("`{name}[]`")].iter().any(|word| document.contains(word));

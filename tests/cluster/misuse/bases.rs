@@ -46,7 +46,7 @@ pub async fn furnish(world: World) -> World {
         world.apply(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}})).await;
     }
     world.let_mint("login").await;
-    world.instance().await;
+    world.instance_in_use().await;
     world
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::properties::{Path, Property};
 use crate::{
-    harness::{PATIENCE, World, condition, is_settled},
+    harness::{PATIENCE, PAUSE, World, condition, is_settled},
     schema::table::Place,
 };
 
@@ -143,9 +143,18 @@ impl Player {
         holds: impl Fn(&DynamicObject) -> bool,
     ) -> Result<DynamicObject, String> {
         let name = name_of(good);
-        let seen = await_condition(self.api.clone(), name, |object: Option<&DynamicObject>| object.is_some_and(&holds));
+        // A watch may break off.
+        let seen = async {
+            loop {
+                let holds = |object: Option<&DynamicObject>| object.is_some_and(&holds);
+                if let Ok(Some(object)) = await_condition(self.api.clone(), name, holds).await {
+                    return object;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
         match tokio::time::timeout(PATIENCE, seen).await {
-            Ok(object) => Ok(object.expect("a watch").expect("an object")),
+            Ok(object) => Ok(object),
             Err(_) => {
                 let object = self.api.get(name).await.map(|object| json!(object)).unwrap_or_default();
                 let status = condition(&object, "Ready");

@@ -37,14 +37,14 @@ impl Sample {
 }
 
 impl<'a> Prometheus<'a> {
-    /// Starts one, and waits until it listens. It scrapes and evaluates many times a second.
+    /// Starts one, and waits until it listens. It scrapes each second, and evaluates more often.
     pub async fn start(program: &Path, world: &'a World) -> Self {
         let folder = folder(world);
         let operator = world.operator.address("metrics").expect("an operator that runs");
         let alerts =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/bitbucket-connection-operator/files/alerts.yaml");
         let config = serde_json::json!({
-            "global": {"scrape_interval": "250ms", "scrape_timeout": "250ms", "evaluation_interval": "250ms"},
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "250ms"},
             "rule_files": [alerts],
             "scrape_configs": [{
                 "job_name": "operator", "honor_labels": true, "static_configs": [{"targets": [operator]}],

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Output};
 
-use crate::harness::World;
+use crate::harness::{PAUSE, World, in_time};
 
 async fn kubectl(world: &World, arguments: &[&str]) -> Output {
     let mut kubectl = world.plane().control_plane.kubectl();
@@ -85,6 +85,13 @@ async fn names_and_columns() {
 #[tokio::test(flavor = "multi_thread")]
 async fn explanations_read_as_a_manual() {
     let world = World::builder().without_operator().start().await;
+    // The API server explains kinds a moment after it serves them.
+    let explained = async {
+        while !kubectl(&world, &["explain", "clusterkmsinstance"]).await.status.success() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    in_time("the kinds are explained", explained).await;
     for kind in ["bitbucketconnection", "kmsinstance", "clusterkmsinstance"] {
         let tree = said(&world, &["explain", kind, "--recursive"]).await;
         assert!(tree.contains("spec\t") && !tree.contains("<no description>"), "{tree}");

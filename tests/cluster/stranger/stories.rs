@@ -154,7 +154,11 @@ fn of_bitbucket() -> Vec<Story> {
     vec![
         refused("An IP allow list keeps the cluster out", |token| token.state(State::IpBlocked)),
         Story {
-            fault: Some(|asked| (asked, Fault::RateLimited { retry_after: None })),
+            // An account of its own: for a while nobody asks in its name.
+            secret: Some(
+                |token, ends| json!({"email": "limited@example.com", "token": token, "expiresAt": ends.to_come}),
+            ),
+            fault: Some(|asked| (asked, Fault::RateLimited { retry_after: Some(3_600) })),
             ..token("The account's hourly limit is used up")
         },
         Story { fault: Some(|asked| (asked, Fault::status(503))), ..token("Bitbucket gives no answer") },

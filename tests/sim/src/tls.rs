@@ -150,7 +150,9 @@ async fn serve(client: TcpStream, server: SocketAddr, mut shown: watch::Receiver
         copy_bidirectional(&mut client, &mut server).await
     };
     tokio::select! {
-        served = served => served.map(drop),
+        // First, so that nothing passes once there is another.
+        biased;
         changed = shown.changed() => changed.map_err(io::Error::other),
+        served = served => served.map(drop),
     }
 }

@@ -16,7 +16,7 @@ use crate::progress::Progress;
 const GO_MOD: &str = include_str!("../go.mod");
 
 /// A program that merely has to print its version gets this long.
-const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
+const VERSION_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// One program of the control plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -19,10 +19,10 @@ use crate::programs::{Program, Programs};
 use crate::undertaker::Undertaker;
 
 /// A start that takes longer has failed.
-const START_TIMEOUT: Duration = Duration::from_mins(1);
+const START_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// How long a single question may take.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The pause between two questions.
 const PROBE_PAUSE: Duration = Duration::from_millis(50);

@@ -37,7 +37,7 @@ fn refused<T>(result: Result<T>) -> bool {
 async fn namespaces_vanish_and_rbac_holds() -> Result<()> {
     let cluster = start().await?;
     kubectl(&cluster, &["create", "namespace", "passing"]).await?;
-    kubectl(&cluster, &["delete", "namespace", "passing", "--timeout=60s"]).await?;
+    kubectl(&cluster, &["delete", "namespace", "passing", "--timeout=5m"]).await?;
 
     let account = "system:serviceaccount:default:reader";
     let list = ["get", "secrets", "--namespace=default"];
@@ -47,7 +47,7 @@ async fn namespaces_vanish_and_rbac_holds() -> Result<()> {
     kubectl(&cluster, &[&grant[..], &["--serviceaccount=default:reader"]].concat()).await?;
     // The API server takes note of a grant a moment after it was made.
     let granted = async { while kubectl_as(&cluster, account, &list).await.is_err() {} };
-    tokio::time::timeout(Duration::from_secs(60), granted).await?;
+    tokio::time::timeout(Duration::from_mins(5), granted).await?;
     assert!(refused(kubectl_as(&cluster, TENANT, &list).await));
 
     kubectl(&cluster, &["create", "serviceaccount", "reader"]).await?;
@@ -71,7 +71,7 @@ async fn data_outlives_killed_programs() -> Result<()> {
     cluster.start_program(Program::Etcd).await?;
     cluster.start_program(Program::ApiServer).await?;
     kubectl(&cluster, &["get", "namespace", "lasting"]).await?;
-    kubectl(&cluster, &["delete", "namespace", "lasting", "--timeout=60s"]).await?;
+    kubectl(&cluster, &["delete", "namespace", "lasting", "--timeout=5m"]).await?;
     let dir = cluster.dir().to_owned();
     drop(cluster);
     assert!(!dir.exists());
