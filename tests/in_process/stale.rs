@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bitbucket_connection_operator::api::BitbucketConnection;
+use bitbucket_connection_operator::api::{BitbucketConnection, ClusterKmsInstance};
 use k8s_openapi::api::core::v1::Namespace;
 use memory_api::{Match, Verb};
 use serde_json::json;
@@ -167,4 +167,26 @@ async fn a_namespace_that_is_not_seen_yet_is_refused_nothing() {
     assert_eq!(hands::row(&world, hands::NAME).api_token, hands::TOKEN);
     let told: Vec<_> = events(&world).into_iter().map(|(_, reason, _)| reason).collect();
     assert_eq!(told, ["ConnectionCreated"]);
+}
+
+/// Of a Secret that wasn't read nothing is told, whether a watch told of it before or after.
+#[tokio::test(start_paused = true)]
+async fn an_instance_tells_of_no_version_that_it_was_not_judged_by() {
+    let host = json!({"host": "https://elsewhere.test"});
+    let ca = json!({"tls": {"caRef": {"kind": "ConfigMap", "name": "missing"}}});
+    for (change, reason) in [(host, "HostNotAllowed"), (ca, "SecretNotFound")] {
+        let mut world = World::new();
+        hands::surroundings(&world);
+        hands::apply_instance(&world);
+        hands::instance_spec(&world, change);
+        world.start();
+        for _ in 0..2 {
+            world.pass(Duration::from_secs(60)).await;
+            let instance = world.api.get::<ClusterKmsInstance>("", "default").expect("the instance");
+            let status = instance.status.expect("a status");
+            let ready = status.conditions.iter().find(|it| it.type_ == "Ready").expect("a condition");
+            assert_eq!((ready.reason.as_str(), status.secret_version, status.ca_version), (reason, None, None));
+            hands::put_client_secret(&world);
+        }
+    }
 }
