@@ -1,10 +1,11 @@
 //! No right too many: each one is taken from the operator in turn, and it misses it. (None too few: all other tests.)
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bitbucket_connection_operator::api::{
     BitbucketConnection, ClusterKmsInstance, KmsInstance, RECONCILE_REQUESTED_AT,
 };
+use futures::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api, Client, Resource,
@@ -15,9 +16,16 @@ use serde_json::{Value, json};
 use sim::Authority;
 
 use crate::harness::{
-    EMAIL, SECRET, TOKEN, World, in_time,
+    EMAIL, SECRET, TOKEN, World, in_time, is_settled,
     rights::{NAME, Right, apply, each},
 };
+
+/// How often each is changed, at least.
+const ROUNDS: usize = 20;
+/// How long an operator may take to look at one. One that lacks a right never does.
+const LOOKED_AT: Duration = Duration::from_secs(5);
+/// How many live at once.
+const LIVES: usize = 3;
 
 /// After how long an operator that missed nothing is followed by another.
 const ONE_LIFE: Duration = Duration::from_secs(20);
@@ -42,7 +50,10 @@ async fn live(world: &World, kind: &str, authority: &Authority) {
         let api_version = "connections.kms.hanzo.ai/v1alpha1";
         world.apply(json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, "spec": spec})).await;
         world.connection(&name).change(json!({"kmsRef": {"kind": kind, "name": name}})).apply().await;
-        for _ in 0..20 {
+        // While it is looked at: only then writes meet others.
+        let (begin, mut rounds) = (Instant::now(), 0);
+        while rounds < ROUNDS || !is_settled(&world.get(&name).await) && begin.elapsed() < LOOKED_AT {
+            rounds += 1;
             tokio::join!(
                 touch(world.api::<BitbucketConnection>(), &name),
                 touch(world.api::<KmsInstance>(), &name),
@@ -107,7 +118,7 @@ async fn each_is_missed(world: &World, kind: &str, rights: Vec<Right>) {
         let what = format!("somebody misses the right to {verb} {resource}");
         tokio::select! {
             () = in_time(&what, missed) => {}
-            () = live(world, kind, &authority) => {}
+            _ = join_all((0..LIVES).map(|_| live(world, kind, &authority))) => {}
         }
         set(world.client(), &role).await;
     }
