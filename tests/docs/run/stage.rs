@@ -1,7 +1,8 @@
 //! Where pages are played: a cluster that has what their readers have, and their shell.
 //!
 //! What differs from a reader's, and nothing else: instances without a host get that of the stand-in; `helm` takes the chart
-//! of this repository for the released one; `check` asks the stand-in of Bitbucket; `make` prints what it would run; and
+//! of this repository for the released one, and instead of `--wait`, for pods that never come here, an installation waits until
+//! the kinds are served; what prints nothing yet, or isn't allowed yet, is asked again for a while; `check` asks the stand-in of Bitbucket; `make` prints what it would run; and
 //! the end of a token is in the future whenever the test runs. There are no nodes: the operator runs as a process.
 
 use std::{
