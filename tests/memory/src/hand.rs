@@ -227,10 +227,22 @@ impl MemoryApi {
         self.state().watches_held = true;
     }
 
-    /// Watches tell what they held back, and go on.
+    /// From now on watches tell nothing, and lists what there was at an earlier version: who fills its caches now is like
+    /// one who did so then, and whose watches are behind since.
+    pub fn hold_caches_at(&self, revision: u64) {
+        self.state().behind = KindId::all().map(|kind| (kind, revision)).collect();
+    }
+
+    /// The same of one kind alone.
+    pub fn hold_caches_of<K: Resource<DynamicType = ()>>(&self, revision: u64) {
+        self.state().behind.insert(kind_of::<K>(), revision);
+    }
+
+    /// Watches tell what they held back, and go on; lists tell what there is.
     pub fn release_watches(&self) {
         let mut state = self.state();
         state.watches_held = false;
+        state.behind.clear();
         state.ring_all();
     }
 

@@ -159,7 +159,11 @@ impl MemoryApi {
                 return Err(Refusal::expired("The provided resource version is too old: only the newest is kept"));
             }
         }
-        let objects = state.list(kind, asked.namespace.as_deref());
+        let namespace = asked.namespace.as_deref();
+        let (revision, objects) = match state.behind.get(&kind) {
+            Some(revision) => (*revision, state.list_as_of(kind, namespace, *revision)),
+            None => (state.revision, state.list(kind, namespace)),
+        };
         let it = kind.get();
         let (name, api_version) = if asked.metadata_only {
             ("PartialObjectMetadata", "meta.k8s.io/v1".to_owned())
@@ -167,7 +171,7 @@ impl MemoryApi {
             (it.name, it.api_version())
         };
         let head = json!({"kind": format!("{name}List"), "apiVersion": api_version, "metadata": {
-            "resourceVersion": state.revision.to_string(),
+            "resourceVersion": revision.to_string(),
         }});
         let mut body = head.to_string().into_bytes();
         body.pop();

@@ -55,6 +55,8 @@ pub(crate) struct State {
     pub breaks: u64,
     /// Watches deliver nothing for now.
     pub watches_held: bool,
+    /// Lists of these kinds tell what there was at this revision, and their watches nothing.
+    pub behind: BTreeMap<KindId, u64>,
     /// Watches don't end after the time that their caller asked for.
     pub watches_endless: bool,
     pub rules: Rules,
@@ -74,6 +76,7 @@ impl State {
             history: HISTORY,
             breaks: 0,
             watches_held: false,
+            behind: BTreeMap::new(),
             watches_endless: false,
             rules: Rules::default(),
             journal: Journal::default(),
@@ -99,6 +102,26 @@ impl State {
             .take_while(|(key, _)| key.namespace == namespace)
             .map(|(_, object)| Arc::clone(object))
             .collect()
+    }
+
+    /// The objects of a kind as they were at a revision, by namespace and name.
+    pub fn list_as_of(&self, kind: KindId, namespace: Option<&str>, revision: u64) -> Vec<Arc<Stored>> {
+        let table = &self.tables[kind.0];
+        let mut objects = table.objects.clone();
+        for Change { what, object } in table.since(revision).into_iter().flatten() {
+            let before = table.log.iter().rev().map(|change| (change.what, &change.object));
+            let mut before = before.filter(|(_, other)| other.key == object.key && other.revision < object.revision);
+            match before.next().filter(|(what, _)| *what != What::Deleted) {
+                Some((_, then)) if then.revision <= revision => objects.insert(object.key.clone(), Arc::clone(then)),
+                Some(_) => None,
+                None => {
+                    assert!(*what == What::Added, "what there was at revision {revision} is forgotten");
+                    objects.remove(&object.key)
+                }
+            };
+        }
+        objects.retain(|key, _| namespace.is_none_or(|namespace| key.namespace == namespace));
+        objects.into_values().collect()
     }
 
     /// Whether a namespace holds anything at all.

@@ -132,7 +132,7 @@ impl Watch {
         if state.breaks != self.breaks {
             return Next::Broken;
         }
-        if state.watches_held {
+        if state.watches_held || state.behind.contains_key(&self.kind) {
             return Next::Wait;
         }
         if !self.initial.is_empty() {
