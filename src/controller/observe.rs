@@ -342,7 +342,7 @@ fn secret_changed(observed: &Observed, context: &Context) -> bool {
     let recorded = token.and_then(|token| token.secret_version.as_deref());
     let known = context.sources.get(&key);
     match (recorded, &known) {
-        (None, None) => false,
+        (None, None) => context.sources.is_unheard(&key),
         (Some(recorded), Some(seen)) => {
             let same = |known: &KnownSecret| *known.stands_for == *recorded && known.seen == seen.version;
             *recorded != *seen.version && !observed.memory.secret.as_ref().is_some_and(same)

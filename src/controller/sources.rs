@@ -27,6 +27,10 @@ impl SourceKey {
     pub fn secret(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { kind: SourceKind::Secret, namespace: namespace.into(), name: name.into() }
     }
+
+    fn is_of(&self, kind: SourceKind, namespace: Option<&str>) -> bool {
+        self.kind == kind && namespace.is_none_or(|namespace| namespace == self.namespace)
+    }
 }
 
 /// What is known of a source.
@@ -47,6 +51,8 @@ struct Inner {
     dependents: HashMap<SourceKey, HashSet<Target>>,
     refers_to: HashMap<Target, Box<[SourceKey]>>,
     seen: HashMap<SourceKey, Seen>,
+    /// Of these nothing was heard since something refers to them, not even that they aren't there.
+    unheard: HashSet<SourceKey>,
     /// How much news the watches have told.
     news: u64,
     /// The latest news of each source.
@@ -77,11 +83,17 @@ impl Sources {
             if unused {
                 inner.dependents.remove(&old);
                 inner.seen.remove(&old);
+                inner.unheard.remove(&old);
                 inner.latest.remove(&old);
             }
         }
         for source in &sources {
-            inner.dependents.entry(source.clone()).or_default().insert(target.clone());
+            let dependents = inner.dependents.entry(source.clone()).or_default();
+            let is_new = dependents.is_empty();
+            dependents.insert(target.clone());
+            if is_new {
+                inner.unheard.insert(source.clone());
+            }
         }
         if !sources.is_empty() {
             inner.refers_to.insert(target.clone(), sources);
@@ -119,6 +131,18 @@ impl Sources {
         targets
     }
 
+    /// Whether nothing was heard of a source since something refers to it: a watch told of it before, if it did, and to
+    /// nobody.
+    pub fn is_unheard(&self, source: &SourceKey) -> bool {
+        self.lock().unheard.contains(source)
+    }
+
+    /// Sources of a kind, of a namespace or of all, that nothing was heard of yet.
+    pub fn unheard(&self, kind: SourceKind, namespace: Option<&str>) -> HashSet<SourceKey> {
+        let is_meant = |source: &&SourceKey| source.is_of(kind, namespace);
+        self.lock().unheard.iter().filter(is_meant).cloned().collect()
+    }
+
     /// What is known of a source; nothing if it isn't there.
     pub fn get(&self, source: &SourceKey) -> Option<Seen> {
         self.lock().seen.get(source).cloned()
@@ -127,9 +151,7 @@ impl Sources {
     /// Sources of a kind, of a namespace or of all, that were there when last heard of.
     pub fn known(&self, kind: SourceKind, namespace: Option<&str>) -> HashSet<SourceKey> {
         let inner = self.lock();
-        let is_meant = |source: &&SourceKey| {
-            source.kind == kind && namespace.is_none_or(|namespace| namespace == source.namespace)
-        };
+        let is_meant = |source: &&SourceKey| source.is_of(kind, namespace);
         inner.seen.keys().filter(is_meant).cloned().collect()
     }
 
@@ -142,6 +164,7 @@ impl Inner {
     /// Who is to be looked at because a source has this version now: nobody, if nobody refers to it or it was known.
     fn note(&mut self, source: &SourceKey, version: Option<String>, at: Option<Instant>) -> Vec<Target> {
         let Some(dependents) = self.dependents.get(source) else { return Vec::new() };
+        self.unheard.remove(source);
         if self.seen.get(source).map(|seen| &*seen.version) == version.as_deref() {
             return Vec::new();
         }
@@ -211,6 +234,31 @@ mod tests {
             index.read(&target("payments"), &key("token"), Some("3"), index.ask());
             assert_eq!(version(&index).as_deref(), Some("3"), "the next answer counts");
         }
+    }
+
+    #[test]
+    fn what_was_told_to_nobody_is_unheard_until_it_is_told_or_read() {
+        let index = Sources::default();
+        assert_eq!(index.watched(&key("token"), Some("1".to_owned()), None), []);
+        assert!(!index.is_unheard(&key("token")), "nobody wants to know");
+        for hear in [
+            (|index| drop(index.watched(&key("token"), Some("2".to_owned()), None))) as fn(&Sources),
+            |index| drop(index.watched(&key("token"), None, None)),
+            |index| drop(index.read(&target("payments"), &key("token"), None, index.ask())),
+        ] {
+            index.refer(&target("payments"), Some(key("token")));
+            assert!(index.is_unheard(&key("token")));
+            assert_eq!(index.unheard(SourceKind::Secret, Some("team-a")), HashSet::from([key("token")]));
+            assert_eq!(index.unheard(SourceKind::ConfigMap, None), HashSet::new());
+            hear(&index);
+            assert!(!index.is_unheard(&key("token")));
+            index.refer(&target("billing"), Some(key("token")));
+            assert!(!index.is_unheard(&key("token")), "who comes later finds it known");
+            ["payments", "billing"].iter().for_each(|name| index.refer(&target(name), None));
+        }
+        index.refer(&target("payments"), Some(key("token")));
+        index.refer(&target("payments"), None);
+        assert!(!index.is_unheard(&key("token")));
     }
 
     #[test]

@@ -244,7 +244,9 @@ pub async fn sources<K: Source>(client: Client, scope: Scope, context: Arc<Conte
         let at = listed_before.then(Instant::now);
         let (key, version) = match &event {
             Event::Init => {
+                // What is wanted before the list is, and isn't in it, isn't there.
                 gone = context.sources.known(K::KIND, scope.as_deref());
+                gone.extend(context.sources.unheard(K::KIND, scope.as_deref()));
                 continue;
             }
             Event::InitApply(Pruned(source)) | Event::Apply(Pruned(source)) => {
