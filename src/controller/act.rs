@@ -55,12 +55,36 @@ pub struct Written {
     pub resource_version: Option<String>,
     /// Whether it bears the finalizer now.
     pub finalizer: bool,
+    /// Whether the API server said in this pass that the object is what was observed.
+    confirmed: bool,
 }
 
 impl Written {
     /// Nothing yet.
     pub fn nothing(observed: &Observed) -> Self {
-        Self { resource_version: observed.object.resource_version(), finalizer: has_finalizer(&observed.object) }
+        Self {
+            resource_version: observed.object.resource_version(),
+            finalizer: has_finalizer(&observed.object),
+            confirmed: false,
+        }
+    }
+
+    /// Makes sure that the object is what was observed, before anything is done that can't be taken back. The cache may be
+    /// behind by more than our own writes: where another replica wrote before this one took over, what it did would be
+    /// done again or undone, and what it told be told wrong.
+    pub async fn confirm(&mut self, observed: &Observed, context: &Context) -> Result<(), Error> {
+        if self.confirmed {
+            return Ok(());
+        }
+        let api = Api::<BitbucketConnection>::namespaced(context.client.clone(), &observed.namespace);
+        match api.get_opt(&observed.name).await? {
+            Some(found) if observed.is_still(&found) => self.confirmed = true,
+            Some(found) if found.uid().as_deref() == Some(&*observed.uid) => {
+                return Err(Error::Superseded(Some(Box::new(found))));
+            }
+            _ => return Err(Error::Superseded(None)),
+        }
+        Ok(())
     }
 }
 
@@ -113,9 +137,10 @@ pub async fn act(
             }
         }
     }
-    let creates = plan.stages.iter().any(|stage| matches!(stage.step, Step::Create(_)));
-    if creates && outcome.written.finalizer {
-        confirm(observed, context).await?;
+    let adds_finalizer = plan.stages.iter().any(|stage| stage.step == Step::AddFinalizer);
+    // Else a connection would be made that is nobody's, or be changed back to what an earlier spec wanted.
+    if !adds_finalizer && plan.stages.iter().any(|stage| stage.step.writes_to_kms()) {
+        outcome.written.confirm(observed, context).await?;
     }
     for Stage { step, tells } in &plan.stages {
         tracing::info!(%step, "acting");
@@ -304,19 +329,9 @@ async fn add_finalizer(observed: &Observed, written: &mut Written, context: &Con
     let mut finalizers = observed.object.finalizers().to_vec();
     finalizers.push(CONNECTION_FINALIZER.to_owned());
     let object = patch_finalizers(observed, written.resource_version.as_deref(), &finalizers, context).await?;
-    *written = Written { resource_version: object.resource_version(), finalizer: true };
+    // It was written to the version that was observed, and to no other.
+    *written = Written { resource_version: object.resource_version(), finalizer: true, confirmed: true };
     Ok(())
-}
-
-/// Makes sure that the object is there, and to stay. Else a connection would be made that is nobody's: the cache may be
-/// behind. Who adds the finalizer knows that by the answer.
-async fn confirm(observed: &Observed, context: &Context) -> Result<(), Error> {
-    let api = Api::<BitbucketConnection>::namespaced(context.client.clone(), &observed.namespace);
-    let found = api.get_opt(&observed.name).await?;
-    let stays = found.is_some_and(|found| {
-        found.metadata.uid.as_deref() == Some(&*observed.uid) && found.metadata.deletion_timestamp.is_none()
-    });
-    if stays { Ok(()) } else { Err(Error::Gone) }
 }
 
 /// Lets the object go.

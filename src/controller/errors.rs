@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    api::BitbucketConnection,
     domain::{
         conditions::{Class, Judgement, Reason},
         connection::KmsScope,
@@ -23,12 +24,12 @@ pub enum Error {
         "the reconcile was not done within {0:?}; what it waited for is tried again; if this lasts, see whether the API server and its etcd, the KMS and Bitbucket answer in time"
     )]
     TimedOut(Duration),
-    /// The API server answered with an older version of the Secret than it told of before.
-    #[error("the API server answered with an older version of the Secret than it had told of; it is read again")]
+    /// The API server answered with an older version of the object, its Secret or its instance than it told of before.
+    #[error("the API server answered with an older version than it had told of; it is read again")]
     Outdated,
-    /// The object is another than the cache still shows.
-    #[error("the object is gone, or is to go, which the cache doesn't show yet; nothing was made for it")]
-    Gone,
+    /// The object is another than the pass began with: this, or gone.
+    #[error("the object kept changing while it was looked at; it is read again")]
+    Superseded(Option<Box<BitbucketConnection>>),
     /// There is a bug; its place was logged.
     #[error("the reconcile panicked; this is a bug in the operator, and the log names its place")]
     Panicked,

@@ -33,7 +33,7 @@ use crate::{
         host,
         instance::{InUse, InstanceJudgement},
         login::{Login, Source},
-        names, schedule,
+        names, schedule, versions,
     },
     kms::{Evidence, Identity, Kms, LoginError, Proof},
 };
@@ -63,12 +63,18 @@ enum Found {
     },
 }
 
-/// Looks at an instance, and at the connections that it serves if something changed for them.
-pub async fn reconcile<K>(object: Arc<K>, context: &Context) -> Result<Action, Error>
+/// Looks at an instance, and at the connections that it serves if something changed for them. At the instance as it is now,
+/// not as the cache has it: instances are few, and one that is behind may lead a token to a host that the instance has left.
+pub async fn reconcile<K>(cached: Arc<K>, context: &Context) -> Result<Action, Error>
 where
     K: Instance + Serialize + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
 {
-    let key = object.key();
+    let key = cached.key();
+    let found = cached.api(context.client.clone()).get_opt(&cached.name_any()).await?;
+    let Some(object) = found.map(Arc::new) else { return Ok(Action::await_change()) };
+    if versions::is_before(&observe::version_of(&*object), &observe::version_of(&*cached)) {
+        return Err(Error::Outdated);
+    }
     let now = context.now();
     let held = held::hold(object, &context.users.of(&key), context).await?;
     let Some(object) = held else { return Ok(Action::await_change()) };
@@ -117,6 +123,7 @@ async fn look<K: Instance>(
     let mut looked = Looked {
         uid: object.meta().uid.clone(),
         generation: object.meta().generation,
+        grants: object.grants().to_vec(),
         known,
         judged: Versions::default(),
         content: before.and_then(|before| before.content),
@@ -292,8 +299,7 @@ fn client(
     Ok(Arc::new(Kms::new(server, identity, spec.organization_slug.clone())))
 }
 
-/// Writes the status of the instance as it is now, not as the cache had it: instances are few, and a cache that is behind
-/// would hide that a status is no longer the one that it knows.
+/// Writes the status of the instance, if it says anything new; on a conflict to the newer version.
 async fn write_status<K>(
     object: &K,
     looked: &Looked,
@@ -306,10 +312,8 @@ where
 {
     let api = object.api(context.client.clone());
     let params = PatchParams::apply(FIELD_MANAGER).force();
+    let mut newest = object.clone();
     loop {
-        let Some(newest) = api.get_opt(&object.name_any()).await?.filter(|newest| newest.uid() == object.uid()) else {
-            return Ok(());
-        };
         let before = newest.status().cloned().unwrap_or_default();
         let waits = held::waits_for(&newest, &object.key(), users);
         let status = status(&before, object.meta().generation, looked, users.len(), waits.as_ref(), now);
@@ -325,7 +329,12 @@ where
         match api.patch_status(&object.name_any(), &params, &Patch::Apply(&patch)).await {
             Ok(_) => return Ok(()),
             // Somebody wrote in between; the reconcile's timeout ends this.
-            Err(kube::Error::Api(conflict)) if conflict.code == 409 => {}
+            Err(kube::Error::Api(conflict)) if conflict.code == 409 => {
+                match api.get_opt(&object.name_any()).await?.filter(|newer| newer.uid() == object.uid()) {
+                    Some(newer) => newest = newer,
+                    None => return Ok(()),
+                }
+            }
             Err(kube::Error::Api(gone)) if gone.code == 404 => return Ok(()),
             Err(error) => return Err(error.into()),
         }

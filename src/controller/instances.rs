@@ -68,6 +68,8 @@ pub struct Looked {
     pub uid: Option<String>,
     /// Its generation then.
     pub generation: Option<i64>,
+    /// Whom it granted what.
+    pub grants: Vec<Grant>,
     /// What it refers to, as far as it was known then: others are a reason to look again.
     pub known: Versions,
     /// What of that the judgement is about: nothing that wasn't read for it, whatever was known.
@@ -111,6 +113,8 @@ pub trait Instance: kube::Resource<DynamicType = ()> + Clone {
     fn key(&self) -> InstanceKey;
     /// Its spec, as far as both kinds share it, and the namespace of what it refers to.
     fn access(&self) -> (KmsInstanceSpec, String);
+    /// Whom it grants what, where it is for other namespaces.
+    fn grants(&self) -> &[Grant];
     /// Its status.
     fn status(&self) -> Option<&InstanceStatus>;
     /// The API of its kind, in its namespace if it has one.
@@ -149,6 +153,10 @@ impl Instance for KmsInstance {
         kube::Api::namespaced(client, self.metadata.namespace.as_deref().unwrap_or_default())
     }
 
+    fn grants(&self) -> &[Grant] {
+        &[]
+    }
+
     fn status(&self) -> Option<&InstanceStatus> {
         self.status.as_ref()
     }
@@ -172,6 +180,10 @@ impl Instance for ClusterKmsInstance {
 
     fn api(&self, client: kube::Client) -> kube::Api<Self> {
         kube::Api::all(client)
+    }
+
+    fn grants(&self) -> &[Grant] {
+        &self.spec.grants
     }
 
     fn status(&self) -> Option<&InstanceStatus> {
@@ -269,9 +281,7 @@ impl Instances {
         scope: &crate::domain::connection::KmsScope,
     ) -> Result<(), Denied> {
         let InstanceKey::Cluster { name } = key else { return Ok(()) };
-        let instance = self.cluster.as_ref().and_then(|store| store.get(&ObjectRef::new(name)));
-        let grants: &[Grant] = instance.as_ref().map(|instance| instance.spec.grants.as_slice()).unwrap_or_default();
-        grants::check(grants, labels, scope)
+        self.grants(key, name, |grants| grants::check(grants, labels, scope))
     }
 
     /// Whether an instance lets a namespace of these labels take over connections. In its own namespace it does.
@@ -282,8 +292,17 @@ impl Instances {
         scope: &crate::domain::connection::KmsScope,
     ) -> bool {
         let InstanceKey::Cluster { name } = key else { return true };
-        let instance = self.cluster.as_ref().and_then(|store| store.get(&ObjectRef::new(name)));
-        instance.is_some_and(|instance| grants::adoption(&instance.spec.grants, labels, scope))
+        self.grants(key, name, |grants| grants::adoption(grants, labels, scope))
+    }
+
+    /// The grants of a ClusterKmsInstance by the newest that is known of it: the cache may be behind the last look.
+    fn grants<T>(&self, key: &InstanceKey, name: &str, judge: impl FnOnce(&[Grant]) -> T) -> T {
+        let cached = self.cluster.as_ref().and_then(|store| store.get(&ObjectRef::new(name)));
+        let Some(cached) = cached else { return judge(&[]) };
+        let all = self.lock();
+        let is_newer =
+            |looked: &&Looked| looked.uid == cached.metadata.uid && looked.generation > cached.metadata.generation;
+        judge(all.get(key).filter(is_newer).map_or(&cached.spec.grants, |looked| &looked.grants))
     }
 
     /// What the last look found.

@@ -38,6 +38,9 @@ use crate::{
 pub struct Observed {
     /// The object.
     pub object: Arc<BitbucketConnection>,
+    /// The same as it is stored: its status may know the token by an earlier owner id, that of `object` knows it by the
+    /// present one.
+    pub stored: Arc<BitbucketConnection>,
     /// Its uid.
     pub uid: String,
     /// Its namespace.
@@ -60,8 +63,6 @@ pub struct Observed {
     pub task: Task,
     /// How often it is verified: as the spec says, or less often where the limits of a server force it.
     pub interval: Span,
-    /// The stored status knows the token by an earlier owner id; the one in `object` by the present one.
-    pub rekeyed: bool,
 }
 
 /// What is to be done with an object.
@@ -128,7 +129,7 @@ pub async fn observe(object: Arc<BitbucketConnection>, context: &Context) -> Res
         secret: None,
         task: Task::Nothing,
         interval: interval(&spec, &namespace, context),
-        rekeyed: false,
+        stored: Arc::clone(&object),
         object,
         uid,
         namespace,
@@ -175,6 +176,16 @@ impl Observed {
     /// The status before this pass.
     pub fn before(&self) -> BitbucketConnectionStatus {
         self.object.status.clone().unwrap_or_default()
+    }
+
+    /// Whether this is the object that was observed, as far as a pass depends on it: what others write to its metadata
+    /// meanwhile is no reason to begin anew, and its status is written by nobody but another replica of the operator.
+    pub fn is_still(&self, found: &BitbucketConnection) -> bool {
+        let (then, now) = (&self.stored.metadata, &found.metadata);
+        then.uid == now.uid
+            && then.generation == now.generation
+            && then.deletion_timestamp == now.deletion_timestamp
+            && self.stored.status == found.status
     }
 
     /// How far to go; what can't be read is told as a problem of the spec, and forbids nothing.
@@ -452,7 +463,6 @@ fn rekey(observed: &mut Observed, context: &Context) {
     for place in places.into_iter().flatten() {
         if place.as_ref().is_some_and(|stored| former.contains(stored)) {
             *place = Some(known_by(&context.owner_id));
-            observed.rekeyed = true;
         }
     }
 }

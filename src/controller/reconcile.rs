@@ -23,14 +23,30 @@ use crate::{
         plan::{self, Plan, Wanted},
         schedule::Due,
         spec::{self, Management},
-        token,
+        token, versions,
     },
     telemetry::traces::STEPS,
 };
 
-/// One pass over an object.
+/// One pass over an object. Where the cache turns out to be behind, another follows over what the object is now.
 pub async fn reconcile(cached: Arc<CachedConnection>, context: &Context) -> Result<Action, Error> {
     let Some(object) = newest(&cached, context).await? else { return Ok(Action::await_change()) };
+    match pass(Arc::clone(&object), context).await {
+        Err(Error::Superseded(Some(newer))) => {
+            if versions::is_before(&observe::version_of(&*newer), &observe::version_of(&*object)) {
+                return Err(Error::Outdated);
+            }
+            let version = object.resource_version().unwrap_or_default();
+            context.memory.update(&object.uid().unwrap_or_default(), |memory| memory.superseded.push(version));
+            pass(Arc::new(*newer), context).await
+        }
+        // Its watch is about to tell that it is gone.
+        Err(Error::Superseded(None)) => Ok(Action::await_change()),
+        done => done,
+    }
+}
+
+async fn pass(object: Arc<BitbucketConnection>, context: &Context) -> Result<Action, Error> {
     let observed = observe::observe(object, context).await?;
     let mut verified = match observed.task {
         Task::Nothing | Task::Wait | Task::Suspended => return report::quiet(&observed, context).await,
@@ -48,7 +64,7 @@ pub async fn reconcile(cached: Arc<CachedConnection>, context: &Context) -> Resu
         let written = outcome.written;
         outcome = act::act(&plan(&observed, &verified, &written), written, &observed, &verified, context).await?;
     }
-    report::report(&observed, &verified, &outcome, context).await
+    report::report(&observed, &verified, &mut outcome, context).await
 }
 
 /// What to do follows from what was observed, and from nothing else.

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
-    act::{self, Outcome},
+    act::{self, Outcome, Written},
     context::{Context, FIELD_MANAGER},
     errors::{self, Error},
     observe::{Observed, Task},
@@ -52,8 +52,9 @@ pub async fn quiet(observed: &Observed, context: &Context) -> Result<Action, Err
     let pass = pass(observed, &before, None, context);
     let suspended = observed.task == Task::Suspended;
     let report = if suspended { status::suspended(&pass) } else { status::report(&pass) };
-    announce(observed, &report.announcements, context).await?;
-    write(observed, observed.object.resource_version(), &report.status, context).await?;
+    let mut written = Written::nothing(observed);
+    announce(observed, &report.announcements, &mut written, context).await?;
+    write(observed, written.resource_version, &report.status, context).await?;
     if suspended {
         // What is taken up again later is not the outage of before.
         if observed.memory.retry_at.is_some() {
@@ -76,7 +77,7 @@ pub async fn postponed(observed: &Observed, wait: Duration, context: &Context) -
 pub async fn report(
     observed: &Observed,
     verified: &Verified,
-    outcome: &Outcome,
+    outcome: &mut Outcome,
     context: &Context,
 ) -> Result<Action, Error> {
     let before = observed.before();
@@ -93,7 +94,7 @@ pub async fn report(
         release: outcome.release,
     };
     let report = status::report(&pass(observed, &before, Some(findings), context));
-    announce(observed, &report.announcements, context).await?;
+    announce(observed, &report.announcements, &mut outcome.written, context).await?;
     if outcome.release {
         act::remove_finalizer(observed, context).await?;
         context.memory.forget(&observed.uid);
@@ -154,7 +155,15 @@ fn wake(times: [Option<jiff::Timestamp>; 2], observed: &Observed) -> Action {
 }
 
 /// Creates events, each under a name that stands for what it tells: one that is there already is told already.
-async fn announce(observed: &Observed, announcements: &[Announcement], context: &Context) -> Result<(), Error> {
+async fn announce(
+    observed: &Observed,
+    announcements: &[Announcement],
+    written: &mut Written,
+    context: &Context,
+) -> Result<(), Error> {
+    if !announcements.is_empty() {
+        written.confirm(observed, context).await?;
+    }
     let api = Api::<Event>::namespaced(context.client.clone(), &observed.namespace);
     for announcement in announcements {
         let event = event(observed, announcement, context);
@@ -201,15 +210,16 @@ fn event(observed: &Observed, announcement: &Announcement, context: &Context) ->
     }
 }
 
-/// Applies a status to the version that was observed, if it says anything new. On a conflict the newer version is read,
-/// and the status applied to it unless it is another object by now.
+/// Applies a status to the version that was observed, if it says anything new. On a conflict the newer version is read, and
+/// the status applied to it, unless it is another object by now, or another replica wrote its status: then what this
+/// pass began with is not what there was, and what follows from it would take back what the other one wrote.
 async fn write(
     observed: &Observed,
     resource_version: Option<String>,
     status: &BitbucketConnectionStatus,
     context: &Context,
 ) -> Result<(), Error> {
-    if *status == observed.before() && !observed.rekeyed {
+    if *status == observed.stored.status.clone().unwrap_or_default() {
         return Ok(());
     }
     let api = Api::<BitbucketConnection>::namespaced(context.client.clone(), &observed.namespace);
@@ -231,8 +241,12 @@ async fn write(
             }
             Err(kube::Error::Api(error)) if error.code == 404 => return Ok(()),
             Err(kube::Error::Api(error)) if error.code == 409 => match api.get_opt(&observed.name).await? {
-                Some(newer) if newer.uid().as_deref() == Some(&observed.uid) => version = newer.resource_version(),
-                _ => return Ok(()),
+                Some(newer) if newer.uid().as_deref() != Some(&observed.uid) => return Ok(()),
+                Some(newer) if newer.status != observed.stored.status => {
+                    return Err(Error::Superseded(Some(Box::new(newer))));
+                }
+                Some(newer) => version = newer.resource_version(),
+                None => return Ok(()),
             },
             Err(error) => return Err(error.into()),
         }

@@ -57,6 +57,11 @@ impl Exception {
     }
 }
 
+/// Whether the end of a scene may differ in these lines from that of a run in which no process ended.
+pub fn is_excepted(scene: &Scene, different: &[String]) -> bool {
+    EXCEPTIONS.iter().any(|exception| exception.allows(scene, different))
+}
+
 /// Every point of each effect where all is to be tried, else one of each, in turn.
 fn cuts(effects: &[Effect]) -> Vec<Trouble> {
     let all = wants_all();

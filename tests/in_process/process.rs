@@ -37,6 +37,13 @@ pub enum Effect {
     Call(Operation),
 }
 
+impl Effect {
+    /// Whether it is a write of the status of a BitbucketConnection.
+    pub fn is_status_of_connection(&self) -> bool {
+        matches!(self, Self::Write { resource, .. } if resource == "bitbucketconnections/status")
+    }
+}
+
 impl fmt::Display for Effect {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

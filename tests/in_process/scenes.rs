@@ -72,6 +72,13 @@ pub const SCENES: &[Scene] = &[
         told: &[CREATED, "ConnectionUpdated"],
     },
     Scene {
+        name: "create, then a new token",
+        before: &[base],
+        deeds: &[Do(apply), Do(rotate)],
+        ready: READY,
+        told: &[CREATED, "CredentialsRotated"],
+    },
+    Scene {
         name: "create, then delete",
         before: &[base],
         deeds: &[Do(apply), Do(delete)],

@@ -16,7 +16,7 @@ use crate::{
     hands::{NAME, OTHER, TEAM},
     process::{Effect, Point, Process},
     scenes::{Deed, SCENES, Scene},
-    world::World,
+    world::{Behind, World},
 };
 
 /// An effect of a scene.
@@ -37,6 +37,8 @@ pub enum Trouble {
     Away(Place, Point),
     /// From right before this effect on the watches tell nothing, until nothing more happens.
     Behind(Place),
+    /// The process ends, and another takes over whose watches are behind.
+    TakenOver(Place, Lag),
     /// The watches tell of nothing that people do until seven minutes later.
     Late,
     /// The watches break off when somebody does something, and can't go on from where they were.
@@ -50,6 +52,38 @@ pub enum Trouble {
         /// How many reads of it come before, from the first deed on.
         before: usize,
     },
+}
+
+/// How far the caches of who takes over are behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lag {
+    /// All of them since before the first deed, until nothing more happens.
+    Scene,
+    /// All of them since before the latest deed, until nothing more happens.
+    Deed,
+    /// That of connections since before the first deed, until after the last.
+    Connections,
+    /// That of connections since before the write at which the process ended, until after the last deed.
+    LastWrite,
+}
+
+impl Lag {
+    /// Before a deed.
+    fn begin(self, world: &mut World, is_first: bool) {
+        let now = world.api.revision();
+        match self {
+            Self::Scene if is_first => world.follower = Some(Behind::All(now)),
+            Self::Deed if is_first || world.follower.is_some() => world.follower = Some(Behind::All(now)),
+            Self::Connections if is_first => world.follower = Some(Behind::Connections(now)),
+            Self::LastWrite if is_first => world.follower = Some(Behind::LastWrite),
+            Self::Scene | Self::Deed | Self::Connections | Self::LastWrite => {}
+        }
+    }
+
+    /// Whether it lasts longer than the deed in which the process ended.
+    fn lasts(self) -> bool {
+        matches!(self, Self::Connections | Self::LastWrite)
+    }
 }
 
 /// What came of a scene.
@@ -146,11 +180,18 @@ impl Scene {
         }
         let (mut quiet, mut before_last) = (true, 0);
         world.stays_down = matches!(trouble, Some(Trouble::Away(..)));
-        for deed in self.deeds {
+        for (number, deed) in self.deeds.iter().enumerate() {
             before_last = process.effects().len() - done;
+            if let Some(Trouble::TakenOver(_, lag)) = trouble {
+                lag.begin(&mut world, number == 0);
+            }
             quiet = deed.play(&mut world, patience, trouble).await;
         }
         if std::mem::take(&mut world.stays_down) {
+            quiet = world.settle().await;
+        }
+        if matches!(trouble, Some(Trouble::TakenOver(_, lag)) if lag.lasts()) {
+            world.api.release_watches();
             quiet = world.settle().await;
         }
         let before_end = process.effects().len() - done;
@@ -196,7 +237,8 @@ impl Deed {
         }
         let quiet = world.settle().await;
         match trouble {
-            Some(Trouble::Late | Trouble::Behind(_)) => {
+            Some(Trouble::TakenOver(_, lag)) if lag.lasts() => quiet,
+            Some(Trouble::Late | Trouble::Behind(_) | Trouble::TakenOver(..)) => {
                 world.api.release_watches();
                 world.settle().await
             }
@@ -210,6 +252,9 @@ impl Trouble {
         match self {
             Self::End(Place { effect, before }, point) | Self::Away(Place { effect, before }, point) => {
                 world.process().end_in(effect, *before, *point);
+            }
+            Self::TakenOver(Place { effect, before }, _) => {
+                world.process().end_in(effect, *before, Point::AnswerLost);
             }
             Self::Behind(Place { effect, before }) => {
                 let api = world.api.clone();

@@ -14,6 +14,7 @@ use std::{
 };
 
 use bitbucket_connection_operator::{
+    api::BitbucketConnection,
     controller::{Clock, Operator, Options, Outside},
     domain::{host::AllowedHosts, ownership::OwnerId},
     http::{self, Failure, Transport},
@@ -70,10 +71,23 @@ pub struct World {
     running: Option<Running>,
     /// A process that ends is not followed by another.
     pub stays_down: bool,
+    /// How far the caches are behind of the process that follows one that ends.
+    pub follower: Option<Behind>,
     /// Sees each write to a KMS.
     witness: Arc<OnceLock<Witness>>,
     /// Sees each request to the services when it arrives there.
     pub inspect: Option<Inspect>,
+}
+
+/// How far caches are behind, whose watches tell nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// All of them are of this revision.
+    All(u64),
+    /// That of BitbucketConnections is.
+    Connections(u64),
+    /// That of BitbucketConnections lacks what was written last of all.
+    LastWrite,
 }
 
 /// What is told the connections before and after a write to a KMS.
@@ -134,6 +148,7 @@ impl World {
             turned,
             running: None,
             stays_down: false,
+            follower: None,
             witness: Arc::default(),
             inspect: None,
         }
@@ -247,6 +262,12 @@ impl World {
     /// Ends the operator as SIGKILL does, and starts it with an empty memory.
     pub async fn restart(&mut self) {
         self.kill().await;
+        match self.follower.take() {
+            Some(Behind::All(revision)) => self.api.hold_caches_at(revision),
+            Some(Behind::Connections(revision)) => self.api.hold_caches_of::<BitbucketConnection>(revision),
+            Some(Behind::LastWrite) => self.api.hold_caches_of::<BitbucketConnection>(self.api.revision() - 1),
+            None => {}
+        }
         self.start();
     }
 
