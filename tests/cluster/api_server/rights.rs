@@ -4,11 +4,11 @@ use bitbucket_connection_operator::api::{ClusterKmsInstance, INSTANCE_FINALIZER,
 use futures::future::{BoxFuture, join_all};
 use kube::ResourceExt;
 use serde_json::{Value, json};
-use sim::{Authority, Fault, Match, Operation};
+use sim::Authority;
 
 use super::{LAST, NEXT, errors, lives};
 use crate::harness::{
-    EMAIL, SECRET, TOKEN, World, condition, in_time,
+    EMAIL, SECRET, TOKEN, World, condition,
     rights::{self, Right, apply, each},
 };
 
@@ -123,18 +123,6 @@ fn rows() -> Vec<Row> {
             assert_eq!(world.kms.writes(), 2, "and written once");
         })
     };
-    let meddle: Act = |world| {
-        Box::pin(async {
-            // Somebody else writes while a pass is under way, so that its status meets a conflict: the object is read again.
-            let updates = Match::op(Operation::Update);
-            world.kms.fail_when(updates.clone().times(1), Fault::HangAnswer);
-            world.patch("payments", json!({"spec": {"description": "Payments"}})).await;
-            in_time("the KMS is written to", world.kms.answered(&updates, 1)).await;
-            world.patch("payments", json!({"metadata": {"labels": {"some": "label"}}})).await;
-            world.kms.heal();
-        })
-    };
-    let handled: Act = |world| Box::pin(async { drop(world.request_reconcile("payments").await) });
     let event_is_told: Act = |world| {
         Box::pin(async {
             // An event is no obstacle: what it would have told is done, and in the conditions.
@@ -148,7 +136,7 @@ fn rows() -> Vec<Row> {
     vec![
         row("get", "secrets", rotate, rotated),
         row("get", "configmaps", another_ca, ca_seen),
-        row("get", "bitbucketconnections", meddle, handled),
+        row("get", "bitbucketconnections", describe, described),
         row("patch", "bitbucketconnections", second, second_is_there),
         row("patch", "bitbucketconnections/status", describe, described),
         row("get", "kmsinstances", another_instance, instance_is_used),
