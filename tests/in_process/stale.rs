@@ -213,3 +213,18 @@ async fn an_instance_tells_of_no_version_that_it_was_not_judged_by() {
         }
     }
 }
+
+/// That a Secret isn't there is known by its list, too.
+#[tokio::test(start_paused = true)]
+async fn a_restart_asks_nobody_about_a_secret_that_is_missing() {
+    let mut world = World::new();
+    hands::surroundings(&world);
+    hands::apply_instance(&world);
+    hands::apply(&world);
+    world.start();
+    assert!(world.settle().await);
+    let before = world.api.revision();
+    world.restart().await;
+    world.pass(Duration::from_secs(60)).await;
+    assert_eq!((world.process().effects(), world.api.revision()), (vec![], before));
+}

@@ -193,6 +193,7 @@ fn mishaps() -> impl Strategy<Value = Mishap> {
         1 => few().prop_map(Mishap::Stale),
         1 => purses().prop_map(Mishap::StaleSecret),
         2 => Just(Mishap::HoldWatches),
+        2 => (1_u64..12).prop_map(Mishap::TakenOver),
         2 => Just(Mishap::ReleaseWatches),
         1 => Just(Mishap::BreakWatches),
         1 => Just(Mishap::Gone),

@@ -165,13 +165,15 @@ fn lost_its_mark(row: &Connection, ledger: &Ledger, now: Duration) -> bool {
 /// Whether the instance grants it, and the policy allows it. A deletion needs no grant.
 fn rights(slot: Slot, write: Write<'_>, facts: &Facts, ledger: &Ledger, now: Duration) -> Option<&'static str> {
     let object = facts.objects.get(&slot)?;
-    if now <= ledger.changed + PASS || ledger.unheard || object.deleting {
+    // An object is read before anything is written for it, so what its watch doesn't tell is no excuse.
+    let unread = ledger.unheard && ledger.objects_read_late;
+    if now <= ledger.changed + PASS || unread || object.deleting {
         return None;
     }
     if object.management != "Full" {
         return Some("written although the managementPolicy forbids it");
     }
-    if !matches!(facts.granted(object), Some(Granted::This { .. })) {
+    if !ledger.unheard && !matches!(facts.granted(object), Some(Granted::This { .. })) {
         return Some("written without a grant");
     }
     let elsewhere =

@@ -36,6 +36,8 @@ pub struct Ledger {
     pub justified: BTreeSet<(Slot, String)>,
     /// Secrets of which a version was served that was no longer the newest.
     pub read_late: BTreeSet<Purse>,
+    /// Objects are served in versions that are no longer the newest, which no real API server does.
+    pub objects_read_late: bool,
     /// When a token was last good for anybody.
     pub good: BTreeMap<String, Duration>,
     /// The newest token of a Secret that was written for an object.

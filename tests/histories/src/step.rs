@@ -359,6 +359,9 @@ pub enum Mishap {
     StaleSecret(Purse),
     /// Watches tell nothing until they are released.
     HoldWatches,
+    /// Another process takes over, whose caches lack what so many writes before changed, and its watches tell nothing until
+    /// they are released.
+    TakenOver(u64),
     /// They tell all again.
     ReleaseWatches,
     /// Watches break, and go on where they were.

@@ -228,6 +228,7 @@ impl Player {
             Mishap::WritesLost(count) => api.fail_when(Match::writes().times(*count), Fault::LoseAnswer),
             Mishap::WritesRefused(count) => api.fail_when(Match::writes().times(*count), Fault::Status(500)),
             Mishap::Stale(count) => {
+                self.locked().objects_read_late = true;
                 let reads = Match::verb(Verb::Get).resource("bitbucketconnections");
                 api.fail_when(reads.times(*count), Fault::Stale);
             }
@@ -239,6 +240,14 @@ impl Player {
             }
             Mishap::HoldWatches => {
                 api.hold_watches();
+                self.locked().unheard = true;
+                self.api_fails = true;
+            }
+            Mishap::TakenOver(writes) => {
+                self.world.kill().await;
+                let api = &self.world.api;
+                api.hold_caches_at(api.revision().saturating_sub(*writes));
+                self.world.start();
                 self.locked().unheard = true;
                 self.api_fails = true;
             }
@@ -265,6 +274,7 @@ impl Player {
     fn heal_api(&mut self) {
         self.world.api.heal();
         self.world.api.release_watches();
+        self.locked().objects_read_late = false;
         self.api_fails = false;
         self.hears_again();
     }

@@ -227,8 +227,8 @@ impl MemoryApi {
         self.state().watches_held = true;
     }
 
-    /// From now on watches tell nothing, and lists what there was at an earlier version: who fills its caches now is like
-    /// one who did so then, and whose watches are behind since.
+    /// From now on watches tell nothing, and lists what there was at an earlier version, or the first that isn't forgotten:
+    /// who fills its caches now is like one who did so then, and whose watches are behind since.
     pub fn hold_caches_at(&self, revision: u64) {
         self.state().behind = KindId::all().map(|kind| (kind, revision)).collect();
     }

@@ -161,7 +161,7 @@ impl MemoryApi {
         }
         let namespace = asked.namespace.as_deref();
         let (revision, objects) = match state.behind.get(&kind) {
-            Some(revision) => (*revision, state.list_as_of(kind, namespace, *revision)),
+            Some(revision) => state.list_as_of(kind, namespace, *revision),
             None => (state.revision, state.list(kind, namespace)),
         };
         let it = kind.get();

@@ -33,6 +33,15 @@ pub(crate) struct Change {
     pub object: Arc<Stored>,
 }
 
+impl Change {
+    fn apply(&self, objects: &mut BTreeMap<Key, Arc<Stored>>) {
+        match self.what {
+            What::Added | What::Modified => objects.insert(self.object.key.clone(), Arc::clone(&self.object)),
+            What::Deleted => objects.remove(&self.object.key),
+        };
+    }
+}
+
 /// The objects of a kind.
 pub(crate) struct Table {
     pub objects: BTreeMap<Key, Arc<Stored>>,
@@ -40,6 +49,8 @@ pub(crate) struct Table {
     pub log: VecDeque<Change>,
     /// The revision of the latest change that is forgotten.
     pub forgotten: u64,
+    /// The objects as they were then.
+    then: BTreeMap<Key, Arc<Stored>>,
     /// Wakes watchers.
     pub bell: watch::Sender<()>,
 }
@@ -67,8 +78,13 @@ pub(crate) struct State {
 
 impl State {
     pub fn new() -> Self {
-        let table =
-            || Table { objects: BTreeMap::new(), log: VecDeque::new(), forgotten: 1, bell: watch::Sender::new(()) };
+        let table = || Table {
+            objects: BTreeMap::new(),
+            log: VecDeque::new(),
+            forgotten: 1,
+            then: BTreeMap::new(),
+            bell: watch::Sender::new(()),
+        };
         Self {
             revision: 1,
             tables: KINDS.iter().map(|_| table()).collect(),
@@ -104,24 +120,15 @@ impl State {
             .collect()
     }
 
-    /// The objects of a kind as they were at a revision, by namespace and name.
-    pub fn list_as_of(&self, kind: KindId, namespace: Option<&str>, revision: u64) -> Vec<Arc<Stored>> {
+    /// The objects of a kind as they were at a revision, by namespace and name; if that is forgotten, at the first one that
+    /// isn't. Which it was, too.
+    pub fn list_as_of(&self, kind: KindId, namespace: Option<&str>, revision: u64) -> (u64, Vec<Arc<Stored>>) {
         let table = &self.tables[kind.0];
-        let mut objects = table.objects.clone();
-        for Change { what, object } in table.since(revision).into_iter().flatten() {
-            let before = table.log.iter().rev().map(|change| (change.what, &change.object));
-            let mut before = before.filter(|(_, other)| other.key == object.key && other.revision < object.revision);
-            match before.next().filter(|(what, _)| *what != What::Deleted) {
-                Some((_, then)) if then.revision <= revision => objects.insert(object.key.clone(), Arc::clone(then)),
-                Some(_) => None,
-                None => {
-                    assert!(*what == What::Added, "what there was at revision {revision} is forgotten");
-                    objects.remove(&object.key)
-                }
-            };
-        }
+        let revision = revision.max(table.forgotten);
+        let mut objects = table.then.clone();
+        table.log.iter().take_while(|change| change.object.revision <= revision).for_each(|it| it.apply(&mut objects));
         objects.retain(|key, _| namespace.is_none_or(|namespace| key.namespace == namespace));
-        objects.into_values().collect()
+        (revision, objects.into_values().collect())
     }
 
     /// Whether a namespace holds anything at all.
@@ -171,6 +178,7 @@ impl State {
         for table in &mut self.tables {
             table.log.clear();
             table.forgotten = revision;
+            table.then = table.objects.clone();
         }
     }
 
@@ -193,6 +201,7 @@ impl Table {
         while self.log.len() > keep {
             if let Some(change) = self.log.pop_front() {
                 self.forgotten = change.object.revision;
+                change.apply(&mut self.then);
             }
         }
     }
