@@ -1,7 +1,9 @@
 //! The processes of one control plane: what they are started with, their logs, their end.
 
 use std::fs;
+use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -19,14 +21,33 @@ pub(crate) struct Ports {
     pub(crate) controller_manager: u16,
 }
 
+/// Below those that the kernel gives to whoever asks for any, from 32768 on: a program that is started again finds its port
+/// free, whatever connections others began meanwhile.
+const PORTS: Range<u16> = 20_000..30_000;
+
 impl Ports {
     pub(crate) fn free() -> Result<Self, Error> {
-        let finding = || cannot("find free ports on 127.0.0.1");
-        let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(finding());
         // All are held until all are found, so that they differ.
         let (first, second, third) = (bind()?, bind()?, bind()?);
         let port = |listener: &TcpListener| Ok(listener.local_addr().map_err(finding())?.port());
         Ok(Self { etcd: port(&first)?, api_server: port(&second)?, controller_manager: port(&third)? })
+    }
+}
+
+fn finding() -> impl FnOnce(io::Error) -> Error {
+    cannot("find free ports on 127.0.0.1")
+}
+
+/// Listens at a port that is free, wherever in the range: so two who look at the same time seldom find the same.
+fn bind() -> Result<TcpListener, Error> {
+    let random = u64::from_str_radix(&random_hex()?[..12], 16).unwrap_or_default();
+    let count = u64::from(PORTS.end - PORTS.start);
+    let first = u16::try_from(random % count).unwrap_or_default();
+    let ports = PORTS.skip(usize::from(first)).chain(PORTS);
+    let mut listeners = ports.map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
+    match listeners.find(Result::is_ok) {
+        Some(listener) => listener.map_err(finding()),
+        None => Err(finding()(io::ErrorKind::AddrInUse.into())),
     }
 }
 
