@@ -4,7 +4,6 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Output,
 };
@@ -56,8 +55,12 @@ impl Place {
     fn script(&self, path: &str, text: &str) {
         let path = self.folder.join(path);
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-        fs::write(&path, text).expect("a file");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
+        let draft = path.with_extension("draft");
+        fs::write(&draft, text).expect("a file");
+        // By another process: this one forks for other tests, and what a child still has open for writing can't be run.
+        let copied = std::process::Command::new("install").args(["-m", "755"]).args([&draft, &path]).status();
+        assert!(copied.expect("install").success());
+        fs::remove_file(draft).expect("the draft");
     }
 
     fn command(&self, program: &str) -> Command {
