@@ -179,13 +179,11 @@ impl Observed {
     }
 
     /// Whether this is the object that was observed, as far as a pass depends on it: what others write to its metadata
-    /// meanwhile is no reason to begin anew, and its status is written by nobody but another replica of the operator.
+    /// meanwhile is no reason to begin anew, and its status is written by nobody but another replica of the operator. A
+    /// deletion moves the generation, too.
     pub fn is_still(&self, found: &BitbucketConnection) -> bool {
         let (then, now) = (&self.stored.metadata, &found.metadata);
-        then.uid == now.uid
-            && then.generation == now.generation
-            && then.deletion_timestamp == now.deletion_timestamp
-            && self.stored.status == found.status
+        then.uid == now.uid && then.generation == now.generation && self.stored.status == found.status
     }
 
     /// How far to go; what can't be read is told as a problem of the spec, and forbids nothing.

@@ -14,7 +14,7 @@ use crate::{
     process::Point,
     scenes::Scene,
     stage::{Job, Lag, Played, Trouble, places, play, scenes, wants_all},
-    world::World,
+    world::{Behind, World},
 };
 
 /// Ends that may differ: the scene, what comes in between, a word of each line that differs, and why.
@@ -214,6 +214,67 @@ async fn an_instance_tells_of_no_version_that_it_was_not_judged_by() {
     }
 }
 
+/// Its own look changes nothing but the status: there, too, what the leader before it wrote stays.
+#[tokio::test(start_paused = true)]
+async fn who_takes_over_puts_no_older_status_over_a_newer_one() {
+    let mut world = World::new();
+    hands::base(&world);
+    hands::apply(&world);
+    world.start();
+    assert!(world.settle().await);
+    hands::ask(&world);
+    assert!(world.settle().await);
+    let status =
+        |world: &World| world.api.get::<BitbucketConnection>(hands::TEAM, hands::NAME).and_then(|it| it.status);
+    let before = status(&world).expect("a status");
+    assert!(before.last_handled_reconcile_at.is_some());
+
+    world.follower = Some(Behind::LastWrite);
+    world.restart().await;
+    world.pass(Duration::from_secs(2 * 3_600)).await;
+    let after = status(&world).expect("a status");
+    assert!(after.last_verified_time > before.last_verified_time, "it was looked at");
+    assert_eq!(after.last_handled_reconcile_at, before.last_handled_reconcile_at);
+}
+
+/// To who knows no status of it, what is wrong has always been so.
+#[tokio::test(start_paused = true)]
+async fn who_takes_over_tells_nothing_twice() {
+    let mut world = World::new();
+    hands::base(&world);
+    hands::apply(&world);
+    world.follower = Some(Behind::Connections(world.api.revision()));
+    world.start();
+    assert!(world.settle().await);
+    world.restart().await;
+    hands::rotate_badly(&world);
+    world.pass(Duration::from_secs(60)).await;
+    let mut told: Vec<_> = events(&world).into_iter().map(|(_, reason, _)| reason).collect();
+    told.sort();
+    assert_eq!(told, ["ConnectionCreated", "CredentialsRejected"]);
+}
+
+/// The spec counts that is there, not the one that a watch has told of.
+#[tokio::test(start_paused = true)]
+async fn who_takes_over_writes_nothing_that_the_spec_forbids_by_now() {
+    let mut world = World::new();
+    hands::base(&world);
+    hands::apply(&world);
+    world.start();
+    assert!(world.settle().await);
+    world.kill().await;
+    world.api.hold_caches_of::<BitbucketConnection>(world.api.revision());
+    hands::spec(&world, json!({"managementPolicy": "Suspended"}));
+    hands::rotate(&world);
+    world.start();
+    world.pass(Duration::from_secs(2 * 3_600)).await;
+    assert_eq!(hands::row(&world, hands::NAME).api_token, hands::TOKEN);
+    world.api.release_watches();
+    hands::spec(&world, json!({"managementPolicy": "Full"}));
+    assert!(world.settle().await);
+    assert_eq!(hands::row(&world, hands::NAME).api_token, hands::NEXT);
+}
+
 /// That a Secret isn't there is known by its list, too.
 #[tokio::test(start_paused = true)]
 async fn a_restart_asks_nobody_about_a_secret_that_is_missing() {
@@ -224,7 +285,9 @@ async fn a_restart_asks_nobody_about_a_secret_that_is_missing() {
     world.start();
     assert!(world.settle().await);
     let before = world.api.revision();
+    world.api.clear_journal();
     world.restart().await;
     world.pass(Duration::from_secs(60)).await;
     assert_eq!((world.process().effects(), world.api.revision()), (vec![], before));
+    assert_eq!(world.api.count(&Match::verb(Verb::Get).resource("secrets").namespace(hands::TEAM)), 0);
 }
