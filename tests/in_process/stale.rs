@@ -222,6 +222,7 @@ async fn who_takes_over_puts_no_older_status_over_a_newer_one() {
     hands::apply(&world);
     world.start();
     assert!(world.settle().await);
+    world.follower = Some(Behind::Connections(world.api.revision()));
     hands::ask(&world);
     assert!(world.settle().await);
     let status =
@@ -229,12 +230,29 @@ async fn who_takes_over_puts_no_older_status_over_a_newer_one() {
     let before = status(&world).expect("a status");
     assert!(before.last_handled_reconcile_at.is_some());
 
-    world.follower = Some(Behind::LastWrite);
     world.restart().await;
     world.pass(Duration::from_secs(2 * 3_600)).await;
     let after = status(&world).expect("a status");
     assert!(after.last_verified_time > before.last_verified_time, "it was looked at");
     assert_eq!(after.last_handled_reconcile_at, before.last_handled_reconcile_at);
+}
+
+/// What that costs: nothing for a new object, whose finalizer is written to the version that was seen.
+#[tokio::test(start_paused = true)]
+async fn an_object_is_read_once_for_a_pass_that_does_something() {
+    let mut world = World::new();
+    hands::base(&world);
+    hands::apply(&world);
+    world.start();
+    let reads = |world: &World| world.api.count(&Match::verb(Verb::Get).resource("bitbucketconnections"));
+    assert!(world.settle().await);
+    assert_eq!(reads(&world), 0);
+    hands::rotate(&world);
+    assert!(world.settle().await);
+    assert_eq!(hands::row(&world, hands::NAME).api_token, hands::NEXT);
+    assert_eq!(reads(&world), 1);
+    world.pass(Duration::from_secs(2 * 3_600)).await;
+    assert_eq!(reads(&world), 1, "it was looked at, and nothing was to be done");
 }
 
 /// To who knows no status of it, what is wrong has always been so.
