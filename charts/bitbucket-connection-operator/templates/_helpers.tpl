@@ -65,7 +65,7 @@ subjects:
 
 {{/* What the operator does with its own kinds; the argument is the list of their plurals. */}}
 {{- define "bco.kindRules" -}}
-# Its own kinds: watched, read again after a conflict, finalizers set and removed.
+# Its own kinds: watched, read once more before something is done for them, finalizers set and removed.
 - apiGroups: [connections.kms.hanzo.ai]
   resources: {{ toJson . }}
   verbs: [get, list, watch, patch]
