@@ -127,7 +127,7 @@ async fn a_lost_answer_makes_no_second_one() {
         let world = world().await;
         world.kms.fail_when(Match::op(lost).times(1), Fault::LoseAnswer);
         world.connection("payments").apply().await;
-        world.kms.answered(&Match::op(lost), 1).await;
+        world.not_ready("payments", "KmsUnavailable").await;
         // What the client of the KMS remembers is lost too.
         world.restart().await;
         assert_without_a_connection(&world.not_ready("payments", "KmsRejected").await);
